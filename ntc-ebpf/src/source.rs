@@ -1,0 +1,135 @@
+//! Packet bytes at XDP and at tc, as [`PacketSource`]s. The only place that touches packet memory.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
+    programs::{TcContext, XdpContext},
+};
+use ntc_common::source::{PacketSource, Plain};
+
+/// A VLAN tag that the device or the kernel took out of the bytes.
+pub trait VlanTag {
+    /// Its id.
+    fn stripped_vlan(&self) -> Option<u16>;
+}
+
+/// The linear part of an XDP frame, by direct access.
+pub struct XdpBytes {
+    start: usize,
+    end: usize,
+    ctx: *mut xdp_md,
+}
+
+impl XdpBytes {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), ctx: ctx.ctx }
+    }
+}
+
+impl PacketSource for XdpBytes {
+    #[inline(always)]
+    fn read<T: Plain>(&self, offset: usize) -> Option<T> {
+        let at = self.start + offset;
+        if at + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: the verifier proves that [at, at + size) lies before the frame's end, as the comparison
+        // above says; T is valid for every bit pattern, and the read asks for no alignment.
+        Some(unsafe { (at as *const T).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        // Fragments of a multi-buffer frame lie elsewhere: only then is the helper worth its call.
+        end <= self.end - self.start || end <= self.wire_len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        // SAFETY: ctx is the program's own context.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+}
+
+impl VlanTag for XdpBytes {
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        None
+    }
+}
+
+/// A socket buffer, by helper: it reads what lies in fragments, too, and costs the verifier little.
+pub struct Skb {
+    skb: *mut __sk_buff,
+}
+
+impl Skb {
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    /// The kernel's own view of the buffer.
+    #[inline(always)]
+    pub const fn raw(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// The interface whose hook this is.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: the context of the running program is valid for reading.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    /// The interface on which the packet came in; 0 if it was made here.
+    #[inline(always)]
+    pub fn ingress_ifindex(&self) -> u32 {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.skb).ingress_ifindex }
+    }
+}
+
+impl PacketSource for Skb {
+    #[inline(always)]
+    fn read<T: Plain>(&self, offset: usize) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes size_of::<T>() bytes to `value`, or fails.
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                offset as u32,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+            )
+        };
+        if failed != 0 {
+            return None;
+        }
+        // SAFETY: the helper filled it, and T is valid for every bit pattern.
+        Some(unsafe { value.assume_init() })
+    }
+
+    #[inline(always)]
+    fn reaches(&self, end: usize) -> bool {
+        end <= self.wire_len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.skb).len as usize }
+    }
+}
+
+impl VlanTag for Skb {
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        // SAFETY: as in `ifindex`.
+        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
+    }
+}

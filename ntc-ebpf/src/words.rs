@@ -1,0 +1,24 @@
+//! Atomic words. BPF has the instructions (`-C target-cpu=v3`), its Rust target has no types for them.
+
+use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
+
+use ntc_common::flow::Words;
+
+/// Words of a map value, which another CPU may be changing.
+pub struct Shared;
+
+impl Words for Shared {
+    #[inline(always)]
+    fn fetch_add(word: &mut u64, value: u64) -> u64 {
+        // Sequentially consistent: LLVM 22 turns a relaxed add whose result is used into one that returns
+        // its operand.
+        // SAFETY: `word` is a live, aligned word.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
+    }
+
+    #[inline(always)]
+    fn fetch_or(word: &mut u64, bits: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { atomic_or::<u64, u64, { AtomicOrdering::SeqCst }>(word, bits) }
+    }
+}

@@ -1,0 +1,146 @@
+//! The flow table of capture files: what `FLOWS` and the ring are to the kernel.
+//!
+//! Rule and record are [`ntc_common`]'s. Ends are told, since a file has an end and no agent asks early.
+
+use std::collections::hash_map::Entry;
+
+use ntc_common::{
+    error::ParseError,
+    flow::{End, FlowRule, FlowState, Owned, flow_flags},
+    key::FlowKey,
+    ledger::Ledger,
+    link::LinkType,
+    packet::Packet,
+    parse::parse,
+    record::PacketRecord,
+    source::Captured,
+};
+
+use crate::{capture::file::Frame, flow::FlowId, sequence::Sequence};
+
+/// A flow that is over.
+#[derive(Clone, Debug)]
+pub struct EndedFlow {
+    /// Which flow.
+    pub id: FlowId,
+    /// Its totals.
+    pub state: FlowState,
+    /// Its first packets.
+    pub sequence: Sequence,
+    /// Why it is over.
+    pub end: End,
+}
+
+struct Live {
+    state: FlowState,
+    sequence: Sequence,
+}
+
+/// Live flows are looked through for ended ones so often, in packet time.
+const SWEEP_NS: u64 = 30_000_000_000;
+/// Below so many live flows there is no need to.
+const SWEEP_FLOWS: usize = 65_536;
+
+/// The live flows of one capture.
+pub struct FlowTable {
+    rule: FlowRule,
+    flows: std::collections::HashMap<FlowKey, Live, foldhash::fast::RandomState>,
+    packet: Packet,
+    ledger: Ledger,
+    swept_ns: u64,
+}
+
+impl FlowTable {
+    /// An empty table.
+    pub fn new(rule: FlowRule) -> Self {
+        Self {
+            rule,
+            flows: std::collections::HashMap::default(),
+            packet: Packet::ZERO,
+            ledger: Ledger::ZERO,
+            swept_ns: 0,
+        }
+    }
+
+    /// Where each packet went.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Accounts a packet; flows that it shows to be over go to `ended`. Returns its record, if it left one.
+    pub fn packet(
+        &mut self,
+        frame: &Frame<'_>,
+        ended: &mut impl FnMut(EndedFlow),
+    ) -> Result<Option<PacketRecord>, ParseError> {
+        self.ledger.seen += 1;
+        let source = Captured::new(frame.data, frame.wire_len as usize);
+        let parsed =
+            LinkType::from_linktype(frame.link_type).and_then(|link| parse(&source, link, &mut self.packet));
+        if let Err(error) = parsed {
+            self.ledger.not_flow[error as usize] += 1;
+            return Err(error);
+        }
+        self.ledger.zero_ip_len += u64::from(self.packet.zero_ip_len);
+        let now_ns = frame.timestamp_ns;
+        if self.flows.len() > SWEEP_FLOWS && now_ns.saturating_sub(self.swept_ns) > SWEEP_NS {
+            self.swept_ns = now_ns;
+            self.sweep(now_ns, ended);
+        }
+        Ok(self.account(now_ns, ended))
+    }
+
+    fn account(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedFlow)) -> Option<PacketRecord> {
+        let Self { rule, flows, packet, ledger, .. } = self;
+        let begin = |ledger: &mut Ledger| {
+            ledger.new_flows += 1;
+            Live { state: FlowState::begin(packet, now_ns), sequence: Sequence::default() }
+        };
+        let live = match flows.entry(packet.key) {
+            Entry::Vacant(vacant) => vacant.insert(begin(ledger)),
+            Entry::Occupied(occupied) => {
+                let live = occupied.into_mut();
+                if let Some(end) = live.state.ended_before(packet, now_ns, rule) {
+                    ended(over(packet.key, std::mem::replace(live, begin(ledger)), end));
+                }
+                live
+            }
+        };
+        let step = live.state.account::<Owned>(packet, now_ns, rule);
+        let Some(index) = step.index else {
+            ledger.gated += 1;
+            return None;
+        };
+        ledger.recorded += 1;
+        let record = live.state.record(packet, &step, index, now_ns, 0);
+        live.sequence.place(&record);
+        Some(record)
+    }
+
+    fn sweep(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedFlow)) {
+        let rule = self.rule;
+        let ends = |key: &FlowKey, live: &mut Live| live.state.over(key.protocol, now_ns, &rule).is_some();
+        for (key, live) in self.flows.extract_if(ends) {
+            let end = live.state.over(key.protocol, now_ns, &rule).unwrap_or(End::Idle);
+            ended(over(key, live, end));
+        }
+    }
+
+    /// Ends all flows, in the order of their first packets: the capture is over.
+    pub fn finish(&mut self, ended: &mut impl FnMut(EndedFlow)) {
+        let mut rest: Vec<_> = self.flows.drain().collect();
+        rest.sort_unstable_by(|(a_key, a), (b_key, b)| {
+            (a.state.start_ns, a_key).cmp(&(b.state.start_ns, b_key))
+        });
+        for (key, live) in rest {
+            let end = live.state.close_reason();
+            ended(over(key, live, end));
+        }
+    }
+}
+
+fn over(key: FlowKey, live: Live, end: End) -> EndedFlow {
+    let upper_is_source = live.state.flags & flow_flags::UPPER_IS_SOURCE != 0;
+    let id = FlowId { key, start_ns: live.state.start_ns, upper_is_source };
+    EndedFlow { id, state: live.state, sequence: live.sequence, end }
+}

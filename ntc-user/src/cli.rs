@@ -1,0 +1,245 @@
+//! What can be typed.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{kernel::pins, output::text::Format};
+
+/// Tells what every flow is, from packet headers alone, and makes the kernel act on it.
+#[derive(Debug, Parser)]
+#[command(name = "ntc", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, stderr says why; 2 wrong usage; \
+3 done, but some capture files could not be read to their end.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the agent: capture on interfaces, label flows, enforce the policy, until SIGINT or SIGTERM
+    Run(Box<RunArgs>),
+    /// Label the flows of capture files; needs no privileges
+    Classify(ClassifyArgs),
+    /// Write the packet sequences of capture files as Parquet, for training; needs no privileges
+    Extract(ExtractArgs),
+    /// Show the labelled flows of a running agent, or of one that died
+    Flows(FlowsArgs),
+    /// Show where packets went: ledger, enforcement, classes
+    Stats(StatsArgs),
+    /// Remove what an agent left behind: programs that were told to stay, pinned maps
+    Detach(DetachArgs),
+}
+
+/// Where ntc's maps are pinned.
+#[derive(Args, Debug)]
+pub struct PinArgs {
+    /// Directory on bpffs for ntc's maps
+    #[arg(long, env = "NTC_PIN_DIR", value_name = "DIR", default_value_os_t = pins::default_directory())]
+    pub pin_dir: PathBuf,
+}
+
+/// Which model answers.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// Folder of a model bundle; the built-in one otherwise
+    #[arg(long, env = "NTC_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// ONNX Runtime's shared library; otherwise ORT_DYLIB_PATH, beside the binary, /usr/lib/ntc, the loader's path
+    #[arg(long, env = "NTC_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// `ntc run`
+#[derive(Args, Debug)]
+#[command(after_help = "Example, on a router whose inside is br0 and outside eth0:\n  \
+    ntc run --iface br0 --iface eth0\nBehind NAT capture inside only, enforce on both sides:\n  \
+    ntc run --capture br0 --enforce br0 --enforce eth0")]
+pub struct RunArgs {
+    /// Interface to capture and enforce on; may be repeated
+    #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+    /// Interface to capture on; may be repeated
+    #[arg(long, env = "NTC_CAPTURE", value_name = "IF", value_delimiter = ',')]
+    pub capture: Vec<String>,
+    /// Interface to enforce on; may be repeated
+    #[arg(long, env = "NTC_ENFORCE", value_name = "IF", value_delimiter = ',')]
+    pub enforce: Vec<String>,
+    /// Policy file (TOML); the built-in one otherwise
+    #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Label flows, but leave all packets alone
+    #[arg(long, env = "NTC_DRY_RUN")]
+    pub dry_run: bool,
+    /// Leave programs attached and maps pinned at the end (labels do not count without an agent)
+    #[arg(long, env = "NTC_STAY")]
+    pub stay: bool,
+    /// Live flows that the tables hold
+    #[arg(long, env = "NTC_MAX_FLOWS", value_name = "N", default_value_t = ntc_common::limits::DEFAULT_MAX_FLOWS, value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
+    pub max_flows: u32,
+    /// Bytes of the ring between kernel and agent, a power of two from 4096
+    #[arg(long, env = "NTC_RING_BYTES", value_name = "N", default_value_t = ntc_common::limits::DEFAULT_RING_BYTES, value_parser = ring_bytes)]
+    pub ring_bytes: u32,
+    /// Answer early when a flow pauses for so many milliseconds
+    #[arg(long, env = "NTC_PAUSE_MS", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub pause_ms: u64,
+    /// A TCP flow ends after so many seconds without a packet
+    #[arg(long, env = "NTC_TCP_IDLE", value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub tcp_idle: u64,
+    /// A UDP flow ends after so many seconds without a packet
+    #[arg(long, env = "NTC_UDP_IDLE", value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub udp_idle: u64,
+    /// Bits of skb->mark that are ntc's
+    #[arg(long, env = "NTC_MARK_MASK", value_name = "MASK", default_value = "0x00ff0000", value_parser = mark_mask)]
+    pub mark_mask: u32,
+    /// End by itself after so many seconds
+    #[arg(long, env = "NTC_DURATION", value_name = "S")]
+    pub duration: Option<u64>,
+    /// Lines for people, or JSON
+    #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
+    pub format: LiveFormat,
+    /// Say more; in a debug build also what each packet came to (aya-log)
+    #[arg(short, long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    /// Which model answers.
+    pub model: ModelArgs,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// Formats of live output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LiveFormat {
+    /// For people.
+    Table,
+    /// JSON lines.
+    Json,
+}
+
+/// Which packets make a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FlowRuleName {
+    /// As live: FIN, RST and idle time-outs end flows
+    Default,
+    /// As the labelled captures were cut: 120 s without a packet, nothing else
+    Corpus,
+}
+
+/// `ntc classify`
+#[derive(Args, Debug)]
+pub struct ClassifyArgs {
+    /// pcap or pcapng files, also .gz and .zst, folders of them, or - for stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub captures: Vec<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Where to write; stdout otherwise
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which packets make a flow
+    #[arg(long, value_enum, default_value_t = FlowRuleName::Default)]
+    pub flow_rule: FlowRuleName,
+    #[command(flatten)]
+    /// Which model answers.
+    pub model: ModelArgs,
+}
+
+/// `ntc extract`
+#[derive(Args, Debug)]
+pub struct ExtractArgs {
+    /// pcap or pcapng files, also .gz and .zst, folders of them, or - for stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub captures: Vec<PathBuf>,
+    /// Parquet file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Which packets make a flow
+    #[arg(long, value_enum, default_value_t = FlowRuleName::Default)]
+    pub flow_rule: FlowRuleName,
+}
+
+/// `ntc flows`
+#[derive(Args, Debug)]
+pub struct FlowsArgs {
+    /// Only this service or protocol, by nDPI's name
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Only this QoS class
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<String>,
+    /// Only flows with this address at either end
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// Only flows with this port at either end
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Again every so many seconds, until interrupted
+    #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "1")]
+    pub watch: Option<u64>,
+    /// Lines for people, or JSON
+    #[arg(long, value_enum, default_value_t = LiveFormat::Table)]
+    pub format: LiveFormat,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc stats`
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// Lines for people, or JSON
+    #[arg(long, value_enum, default_value_t = LiveFormat::Table)]
+    pub format: LiveFormat,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc detach`
+#[derive(Args, Debug)]
+pub struct DetachArgs {
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+fn ring_bytes(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().map_err(|_| format!("{text:?} is no number of bytes"))?;
+    if bytes >= 4096 && bytes.is_power_of_two() {
+        Ok(bytes)
+    } else {
+        Err(format!("{bytes} is no power of two from 4096"))
+    }
+}
+
+fn mark_mask(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let mask = u32::from_str_radix(digits, 16).map_err(|_| format!("{text:?} is no hexadecimal mask"))?;
+    // The class number (four bits) stands in the lowest bits of the mask.
+    let low = mask >> mask.trailing_zeros().min(31);
+    if low & 0xf == 0xf { Ok(mask) } else { Err("the mask needs at least four bits in a row".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn masks_have_room_for_the_class() {
+        assert_eq!(mark_mask("0x00ff0000"), Ok(0x00ff_0000));
+        assert!(mark_mask("0x7").is_err() && mark_mask("0").is_err() && mark_mask("x").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! `ntc run`: the agent in the foreground.
+
+use std::{
+    io::{self, Write, stdout},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use ntc_common::flow::FlowRule;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    classify::Model,
+    cli::{LiveFormat, RunArgs},
+    event::{Event, Stats},
+    kernel::{attach, load},
+    pipeline::{self, Config},
+    policy::Policy,
+};
+
+/// Runs the verb.
+///
+/// # Errors
+/// What kept the agent from starting, or made it give up.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let interfaces = attach::interfaces(&args.interfaces, &args.capture, &args.enforce);
+    if interfaces.iter().all(|interface| !interface.capture) {
+        bail!("no interface to capture on: give --iface or --capture (`ip link` lists interfaces)");
+    }
+    for interface in &interfaces {
+        attach::if_index(&interface.name)?;
+    }
+    let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
+    let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
+    let second = 1_000_000_000;
+    let config = Config {
+        interfaces,
+        kernel: load::Settings {
+            rule: FlowRule {
+                tcp_idle_ns: args.tcp_idle * second,
+                udp_idle_ns: args.udp_idle * second,
+                ..FlowRule::DEFAULT
+            },
+            max_flows: args.max_flows,
+            ring_bytes: args.ring_bytes,
+            mark_mask: args.mark_mask,
+        },
+        pause: Duration::from_millis(args.pause_ms),
+        pin_dir: args.pins.pin_dir.clone(),
+        dry_run: args.dry_run,
+        stay: args.stay,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let duration = args.duration.map(Duration::from_secs);
+    runtime.block_on(async {
+        // Before anything is attached: from here on a signal is an orderly end.
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let stop = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                () = sleep(duration) => {}
+            }
+        };
+        let mut printed = Ok(());
+        pipeline::run(config, &policy, model, stop, |event| {
+            // A reader that went away (`ntc run | head`) ends the output, not the agent.
+            if printed.is_ok() {
+                printed = print(args.format, event);
+            }
+        })
+        .await?;
+        anyhow::Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
+    let mut out = stdout().lock();
+    if format == LiveFormat::Json {
+        serde_json::to_writer(&mut out, event)?;
+        return writeln!(out);
+    }
+    match event {
+        Event::Ready(ready) => {
+            writeln!(out, "ntc: {} on {}", ready.model, ready.interfaces.join(", "))?;
+            writeln!(out, "ntc: maps are pinned in {}; stop with Ctrl-C", ready.pin_dir)
+        }
+        Event::Label(label) => writeln!(
+            out,
+            "{:<4} {:>43} > {:<43} {:<20} {:<12} {:>4.2} {:>2} packets {:>9.1} ms {}",
+            label.flow.protocol(),
+            label.flow.source().to_string(),
+            label.flow.destination().to_string(),
+            label.service,
+            label.class,
+            label.confidence,
+            label.packets,
+            label.age_us as f64 / 1000.0,
+            label.stage
+        ),
+        Event::Stats(_) => Ok(()),
+        Event::Summary(stats) => summary(&mut out, stats),
+    }
+}
+
+fn summary(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    let Stats { flows, labelled, ledger, decided_us, .. } = stats;
+    writeln!(out, "ntc: {flows} flows, {labelled} labelled")?;
+    writeln!(
+        out,
+        "ntc: {} packets seen = {} recorded + {} gated + {} of no flow + {} dropped{}",
+        ledger.seen,
+        ledger.recorded,
+        ledger.gated,
+        ledger.not_flow,
+        ledger.dropped,
+        if ledger.closes { "" } else { " (the sums do not close)" }
+    )?;
+    writeln!(
+        out,
+        "ntc: deciding packet to label: p50 {} us, p99 {} us of {}",
+        decided_us.p50, decided_us.p99, decided_us.count
+    )
+}

@@ -1,0 +1,62 @@
+//! `ntc stats`: where packets went, from the pinned maps.
+
+use std::{
+    io::{Write as _, stdout},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use crate::{
+    cli::{LiveFormat, StatsArgs},
+    event::{self, EnforcementView, LedgerView},
+    kernel::tables,
+};
+
+#[derive(Serialize)]
+struct View {
+    ledger: LedgerView,
+    enforcement: EnforcementView,
+    classes: std::collections::BTreeMap<&'static str, [u64; 2]>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// No pins, or stdout cannot be written.
+pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
+    let counts = tables::counts(&args.pins.pin_dir)?;
+    let view = View {
+        ledger: (&counts.ledger).into(),
+        enforcement: (&counts.enforcement).into(),
+        classes: event::classes(&counts),
+    };
+    let mut out = stdout().lock();
+    if args.format == LiveFormat::Json {
+        serde_json::to_writer(&mut out, &view)?;
+        writeln!(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let LedgerView { seen, recorded, gated, not_flow, dropped, closes, new_flows, resumed_flows, reasons } =
+        view.ledger;
+    writeln!(out, "packets seen      {seen:>12}")?;
+    writeln!(out, "  recorded        {recorded:>12}")?;
+    writeln!(out, "  gated           {gated:>12}")?;
+    writeln!(out, "  of no flow      {not_flow:>12}")?;
+    writeln!(out, "  dropped         {dropped:>12}")?;
+    writeln!(out, "  the sums {}", if closes { "close" } else { "are of packets under way: read again" })?;
+    writeln!(out, "flows begun       {new_flows:>12}   taken up again {resumed_flows}")?;
+    for (reason, packets) in reasons {
+        writeln!(out, "  {reason:<15} {packets:>12}")?;
+    }
+    let EnforcementView { ingress, egress, stale, unlabelled, labelled, by_mark, remarked } =
+        view.enforcement;
+    writeln!(out, "tc ingress        {ingress:>12}   tc egress {egress}")?;
+    writeln!(out, "  by label        {labelled:>12}   by mark   {by_mark}")?;
+    writeln!(out, "  left alone      {unlabelled:>12}   without a heartbeat {stale}")?;
+    writeln!(out, "  DSCP written    {remarked:>12}")?;
+    for (class, [packets, bytes]) in view.classes {
+        writeln!(out, "class {class:<12}{packets:>12} packets {bytes:>14} bytes")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,111 @@
+//! Loading the object: settings in, programs verified, maps pinned or taken over.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{SchedClassifier, SocketFilter, Xdp},
+};
+use ntc_common::{
+    flow::{FlowRule, FlowState},
+    key::FlowKey,
+    label::{Heartbeat, Label},
+    ledger::Ledger,
+    limits::{DEFAULT_MAX_FLOWS, DEFAULT_RING_BYTES, MAX_CLASSES, MAX_INTERFACES, MAX_SERVICES},
+    policy::{ClassAction, ClassCounter, Enforcement, MARK_MASK_DEFAULT, ServiceAction},
+};
+
+use super::{
+    KernelError,
+    pins::{MapSize, PINNED, PinDirectory},
+};
+
+/// The object, built by `build.rs` from `ntc-ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntc-ebpf"));
+
+/// The program at XDP.
+pub const XDP: &str = "ntc_xdp";
+/// The program at tc ingress.
+pub const TC_INGRESS: &str = "ntc_tc_ingress";
+/// The program at tc egress.
+pub const TC_EGRESS: &str = "ntc_tc_egress";
+/// The program that moves the labels' deadline.
+pub const HEARTBEAT: &str = "ntc_heartbeat";
+
+/// What the kernel side is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// When flows end.
+    pub rule: FlowRule,
+    /// Live flows, and labels, that the tables hold.
+    pub max_flows: u32,
+    /// Bytes of the record ring; a power of two of pages.
+    pub ring_bytes: u32,
+    /// The bits of `skb->mark` that are ntc's.
+    pub mark_mask: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rule: FlowRule::DEFAULT,
+            max_flows: DEFAULT_MAX_FLOWS,
+            ring_bytes: DEFAULT_RING_BYTES,
+            mark_mask: MARK_MASK_DEFAULT,
+        }
+    }
+}
+
+/// Loads the object; with `pins`, maps are pinned there, or taken over if they fit. Every program is
+/// verified, none is attached.
+///
+/// # Errors
+/// Pins that do not fit, or what the kernel refused.
+pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, KernelError> {
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("FLOW_RULE", &settings.rule, true)
+        .override_global("MARK_MASK", &settings.mark_mask, true)
+        .map_max_entries("FLOWS", settings.max_flows)
+        .map_max_entries("LABELS", settings.max_flows)
+        .map_max_entries("PACKETS", settings.ring_bytes);
+    if let Some(pins) = pins {
+        for map in PINNED {
+            pins.check(map, size(map, settings.max_flows))?;
+            loader.map_pin_path(map, pins.path().join(map));
+        }
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|source| KernelError::Load(Box::new(source)))?;
+    let refused = |program| move |source| KernelError::Program { program, source: Box::new(source) };
+    program::<Xdp>(&mut ebpf, XDP)?.load().map_err(refused(XDP))?;
+    for name in [TC_INGRESS, TC_EGRESS] {
+        program::<SchedClassifier>(&mut ebpf, name)?.load().map_err(refused(name))?;
+    }
+    program::<SocketFilter>(&mut ebpf, HEARTBEAT)?.load().map_err(refused(HEARTBEAT))?;
+    Ok(ebpf)
+}
+
+/// A program of the object by name and type.
+///
+/// # Errors
+/// The object has none such.
+pub fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(KernelError::Missing(name))
+}
+
+fn size(map: &str, max_flows: u32) -> MapSize {
+    let of = |key, value, entries| MapSize { key: key as u32, value: value as u32, entries };
+    let word = size_of::<u32>();
+    match map {
+        "LABELS" => of(size_of::<FlowKey>(), size_of::<Label>(), max_flows),
+        "FLOWS" => of(size_of::<FlowKey>(), size_of::<FlowState>(), max_flows),
+        "HEARTBEAT" => of(word, size_of::<Heartbeat>(), 1),
+        "LEDGER" => of(word, size_of::<Ledger>(), 1),
+        "ENFORCEMENT" => of(word, size_of::<Enforcement>(), 1),
+        "CLASS_COUNTERS" => of(word, size_of::<ClassCounter>(), MAX_CLASSES),
+        "SERVICES" => of(word, size_of::<ServiceAction>(), MAX_SERVICES),
+        "CLASSES" => of(word, size_of::<ClassAction>(), MAX_CLASSES),
+        _ => of(word, word, MAX_INTERFACES),
+    }
+}

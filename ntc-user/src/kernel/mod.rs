@@ -1,0 +1,91 @@
+//! The kernel side: loading, attaching and pinning ntc's programs, and its maps from outside.
+
+pub mod attach;
+pub mod heartbeat;
+pub mod load;
+pub mod pins;
+pub mod tables;
+
+use thiserror::Error;
+
+/// Something the kernel refused, or that is not as this ntc left it.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// Loading failed.
+    #[error("cannot load ntc's programs: {0}{hint}", hint = privilege_hint())]
+    Load(#[source] Box<aya::EbpfError>),
+    /// A program was refused.
+    #[error("program {program}: {source}{hint}", hint = privilege_hint())]
+    Program {
+        /// Which one.
+        program: &'static str,
+        /// What the kernel said.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A program could not be attached.
+    #[error("interface {interface}: cannot attach {program}: {source}")]
+    Attach {
+        /// Where.
+        interface: String,
+        /// Which one.
+        program: &'static str,
+        /// What the kernel said.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// No such interface.
+    #[error("interface {0}: there is none of that name; `ip link` lists them")]
+    NoInterface(String),
+    /// A map could not be used.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Which one.
+        map: &'static str,
+        /// What went wrong.
+        source: Box<aya::maps::MapError>,
+    },
+    /// The object lacks a part that this agent needs: they are of different builds.
+    #[error("the BPF object has no {0}: object and agent are of different builds")]
+    Missing(&'static str),
+    /// Pins of another layout.
+    #[error(
+        "{path}: pinned with {found}, this ntc needs {needed}. `ntc detach` removes what an older ntc left; \
+         its labels are lost"
+    )]
+    PinMismatch {
+        /// Which pin.
+        path: String,
+        /// As it is.
+        found: String,
+        /// As it should be.
+        needed: String,
+    },
+    /// Another agent works with the same pins.
+    #[error("{0}: another ntc agent is running on these pins; stop it first, or give --pin-dir")]
+    AgentRunning(String),
+    /// No agent has run.
+    #[error("{0}: no pinned maps there; is `ntc run` running (and with the same --pin-dir)?")]
+    NoPins(String),
+    /// The pin directory could not be made or read.
+    #[error("{path}: {source}{hint}", hint = privilege_hint())]
+    PinDirectory {
+        /// Which one.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn privilege_hint() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        ""
+    } else {
+        " (ntc needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"
+    }
+}
+
+impl KernelError {
+    /// For `map_err` on a map.
+    pub(crate) fn map(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Self {
+        move |source| Self::Map { map, source: Box::new(source) }
+    }
+}

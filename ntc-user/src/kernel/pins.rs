@@ -1,0 +1,190 @@
+//! The pin directory: `/sys/fs/bpf/ntc/v<ABI_VERSION>`, one pin for each map that others may read.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Map, MapData, MapInfo};
+use ntc_common::ABI_VERSION;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use super::KernelError;
+
+/// Magic number of bpffs (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+/// Where bpffs belongs.
+const BPF_FS: &str = "/sys/fs/bpf";
+
+/// Begins the name of a pinned link.
+const LINK_PREFIX: &str = "link_";
+
+/// Maps that are pinned, so that a restart takes them over and others can read them.
+pub const PINNED: [&str; 9] = [
+    "LABELS",
+    "FLOWS",
+    "HEARTBEAT",
+    "LEDGER",
+    "ENFORCEMENT",
+    "CLASS_COUNTERS",
+    "SERVICES",
+    "CLASSES",
+    "INTERFACES",
+];
+
+/// Where the maps are pinned unless configured otherwise.
+pub fn default_directory() -> PathBuf {
+    Path::new(BPF_FS).join("ntc").join(format!("v{ABI_VERSION}"))
+}
+
+/// A pin directory that is this agent's alone.
+#[derive(Debug)]
+pub struct PinDirectory {
+    path: PathBuf,
+    /// Holds the lock; the kernel ends it with the process, however that dies.
+    _lock: File,
+}
+
+impl PinDirectory {
+    /// Makes the directory and takes its lock.
+    ///
+    /// # Errors
+    /// Not on bpffs, no privilege, or another agent holds it.
+    pub fn claim(path: &Path) -> Result<Self, KernelError> {
+        let failed = |source| KernelError::PinDirectory { path: path.display().to_string(), source };
+        mount_bpf_fs(path).map_err(failed)?;
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = File::open(path).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
+            Err(Errno::WOULDBLOCK) => Err(KernelError::AgentRunning(path.display().to_string())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Compares what is pinned with what is about to be loaded: a pin of other sizes would be read as
+    /// garbage, since nothing in the kernel compares them.
+    ///
+    /// # Errors
+    /// The first pin that does not fit.
+    pub fn check(&self, map: &str, needed: MapSize) -> Result<(), KernelError> {
+        let path = self.path.join(map);
+        if !path.exists() {
+            return Ok(());
+        }
+        let found = MapInfo::from_pin(&path)
+            .map(|info| MapSize {
+                key: info.key_size(),
+                value: info.value_size(),
+                entries: info.max_entries(),
+            })
+            .map_err(|source| KernelError::PinDirectory {
+                path: path.display().to_string(),
+                source: io::Error::other(source),
+            })?;
+        if found == needed {
+            return Ok(());
+        }
+        Err(KernelError::PinMismatch {
+            path: path.display().to_string(),
+            found: found.to_string(),
+            needed: needed.to_string(),
+        })
+    }
+
+    /// Where an attached program's link is pinned, if it is to outlive the agent.
+    pub fn link(&self, program: &str, interface: &str) -> PathBuf {
+        self.path.join(format!("{LINK_PREFIX}{program}_{interface}"))
+    }
+
+    /// Lets go of programs that an earlier agent left attached: this one attaches its own.
+    pub fn release_links(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(LINK_PREFIX) {
+                // A link that stays in place makes the attach fail, which says so.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Removes the pins and the directory.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        remove(&self.path)
+    }
+}
+
+/// Sizes by which pins are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSize {
+    /// Bytes of a key.
+    pub key: u32,
+    /// Bytes of a value.
+    pub value: u32,
+    /// Room.
+    pub entries: u32,
+}
+
+impl std::fmt::Display for MapSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-byte keys, {}-byte values, {} entries", self.key, self.value, self.entries)
+    }
+}
+
+/// Removes pins and directory; empty parents of ntc's go, too.
+///
+/// # Errors
+/// The first that could not be removed.
+pub fn remove(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        fs::remove_file(entry?.path())?;
+    }
+    fs::remove_dir(directory)?;
+    if let Some(parent) = directory.parent().filter(|parent| parent.ends_with("ntc")) {
+        // Not empty: another version's pins stay.
+        let _ = fs::remove_dir(parent);
+    }
+    Ok(())
+}
+
+/// Opens a pinned map, of a running agent or of one that has gone.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn open(directory: &Path, map: &'static str) -> Result<Map, KernelError> {
+    let path = directory.join(map);
+    if !path.exists() {
+        return Err(KernelError::NoPins(directory.display().to_string()));
+    }
+    MapData::from_pin(&path).and_then(Map::from_map_data).map_err(KernelError::map(map))
+}
+
+/// Mounts bpffs in its usual place if it is missing there and the directory lies below.
+fn mount_bpf_fs(directory: &Path) -> io::Result<()> {
+    if !directory.starts_with(BPF_FS) || is_bpf_fs(Path::new(BPF_FS))? {
+        return Ok(());
+    }
+    fs::create_dir_all(BPF_FS)?;
+    rustix::mount::mount("bpf", BPF_FS, "bpf", rustix::mount::MountFlags::empty(), None)?;
+    Ok(())
+}
+
+fn is_bpf_fs(path: &Path) -> io::Result<bool> {
+    match rustix::fs::statfs(path) {
+        Ok(stat) => Ok(stat.f_type as u64 == BPF_FS_MAGIC),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

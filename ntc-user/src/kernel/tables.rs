@@ -1,0 +1,120 @@
+//! ntc's maps as tables, by their pins: for the agent and for every other reader.
+
+use std::path::Path;
+
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use ntc_common::{
+    flow::FlowState,
+    key::FlowKey,
+    label::{Heartbeat, Label},
+    ledger::Ledger,
+    limits::{MAX_CLASSES, MAX_SERVICES},
+    policy::{ClassAction, ClassCounter, Enforcement, ServiceAction},
+};
+
+use super::{KernelError, pins};
+
+/// `LABELS`.
+pub type Labels = HashMap<MapData, FlowKey, Label>;
+/// `FLOWS`.
+pub type Flows = HashMap<MapData, FlowKey, FlowState>;
+
+/// Opens the labels.
+///
+/// # Errors
+/// No pins, or not readable.
+pub fn labels(directory: &Path) -> Result<Labels, KernelError> {
+    HashMap::try_from(pins::open(directory, "LABELS")?).map_err(KernelError::map("LABELS"))
+}
+
+/// Opens the flow table.
+///
+/// # Errors
+/// No pins, or not readable.
+pub fn flows(directory: &Path) -> Result<Flows, KernelError> {
+    HashMap::try_from(pins::open(directory, "FLOWS")?).map_err(KernelError::map("FLOWS"))
+}
+
+/// `None` for a key that is not there, which is no error.
+///
+/// # Errors
+/// Any other failure.
+pub fn lookup<V: aya::Pod>(map: &HashMap<MapData, FlowKey, V>, key: &FlowKey) -> Result<Option<V>, MapError> {
+    match map.get(key, 0) {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The counts of all CPUs together.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Capture.
+    pub ledger: Ledger,
+    /// Enforcement.
+    pub enforcement: Enforcement,
+    /// By class.
+    pub classes: Vec<ClassCounter>,
+    /// Whether labels may count: the slot that the agent moves.
+    pub heartbeat: Heartbeat,
+}
+
+/// Reads all counters.
+///
+/// # Errors
+/// No pins, or not readable.
+pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
+    let mut counts = Counts {
+        ledger: Ledger::ZERO,
+        enforcement: Enforcement::ZERO,
+        classes: Vec::new(),
+        heartbeat: Heartbeat { deadline: 0, set_at: 0 },
+    };
+    let ledger = PerCpuArray::<_, Ledger>::try_from(pins::open(directory, "LEDGER")?)
+        .and_then(|map| map.get(&0, 0))
+        .map_err(KernelError::map("LEDGER"))?;
+    ledger.iter().for_each(|cpu| counts.ledger.add(cpu));
+    let enforcement = PerCpuArray::<_, Enforcement>::try_from(pins::open(directory, "ENFORCEMENT")?)
+        .and_then(|map| map.get(&0, 0))
+        .map_err(KernelError::map("ENFORCEMENT"))?;
+    enforcement.iter().for_each(|cpu| counts.enforcement.add(cpu));
+    let classes = PerCpuArray::<_, ClassCounter>::try_from(pins::open(directory, "CLASS_COUNTERS")?)
+        .map_err(KernelError::map("CLASS_COUNTERS"))?;
+    for class in 0..MAX_CLASSES {
+        let cpus = classes.get(&class, 0).map_err(KernelError::map("CLASS_COUNTERS"))?;
+        let mut sum = ClassCounter { packets: 0, bytes: 0 };
+        for cpu in cpus.iter() {
+            sum.packets += cpu.packets;
+            sum.bytes += cpu.bytes;
+        }
+        counts.classes.push(sum);
+    }
+    counts.heartbeat = Array::<_, Heartbeat>::try_from(pins::open(directory, "HEARTBEAT")?)
+        .and_then(|map| map.get(&0, 0))
+        .map_err(KernelError::map("HEARTBEAT"))?;
+    Ok(counts)
+}
+
+/// Writes a policy: classes first, so that no service points to an action that is not there.
+///
+/// # Errors
+/// No pins, or not writable.
+pub fn write_policy(
+    directory: &Path,
+    services: &[(u16, ServiceAction)],
+    classes: &[ClassAction],
+) -> Result<(), KernelError> {
+    let failed = KernelError::map;
+    let mut map =
+        Array::<_, ClassAction>::try_from(pins::open(directory, "CLASSES")?).map_err(failed("CLASSES"))?;
+    for (class, action) in (0..MAX_CLASSES).zip(classes) {
+        map.set(class, action, 0).map_err(failed("CLASSES"))?;
+    }
+    let mut map = Array::<_, ServiceAction>::try_from(pins::open(directory, "SERVICES")?)
+        .map_err(failed("SERVICES"))?;
+    for (service, action) in services.iter().filter(|(id, _)| u32::from(*id) < MAX_SERVICES) {
+        map.set(u32::from(*service), action, 0).map_err(failed("SERVICES"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! ntc's user space: from packet records to labels.
+//!
+//! Modules in the order of the packet:
+//!
+//! | module | stage |
+//! | --- | --- |
+//! | [`kernel`] | loads, attaches and pins the programs of `ntc-ebpf`; the maps from outside |
+//! | [`capture`] | records from the kernel's ring, or from capture files |
+//! | [`assemble`] | records to sequences, and when to ask about them |
+//! | [`features`] | a sequence as the model's input |
+//! | [`batch`] | questions in batches |
+//! | [`classify`] | ONNX Runtime, bundles, answers |
+//! | [`label`] | answers into the kernel's label map |
+//! | [`policy`] | what the kernel does with a label |
+//! | [`pipeline`] | all stages together, live |
+//! | [`offline`] | all stages together, for captures |
+//!
+//! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
+//! [`clock`] are words that they share; [`cli`], [`cmd`] and [`output`] face the user.
+
+pub mod assemble;
+pub mod batch;
+pub mod capture;
+pub mod catalogue;
+pub mod classify;
+pub mod cli;
+pub mod clock;
+pub mod cmd;
+pub mod event;
+pub mod features;
+pub mod flow;
+pub mod kernel;
+pub mod label;
+pub mod offline;
+pub mod output;
+pub mod pipeline;
+pub mod policy;
+pub mod sequence;

@@ -1,0 +1,38 @@
+//! The command `ntc`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ntc_user::{
+    cli::{Cli, Verb},
+    cmd,
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let verbose = matches!(&cli.verb, Verb::Run(args) if args.verbose);
+    let default = if verbose { "info,ntc_user=debug" } else { "warn" };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("NTC_LOG").unwrap_or_else(|_| EnvFilter::new(default)))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match &cli.verb {
+        Verb::Run(args) => cmd::run::run(args),
+        Verb::Classify(args) => cmd::classify::run(args),
+        Verb::Extract(args) => cmd::extract::run(args),
+        Verb::Flows(args) => cmd::flows::run(args),
+        Verb::Stats(args) => cmd::stats::run(args),
+        Verb::Detach(args) => cmd::detach::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        // `ntc classify … | head` closes the pipe: not a failure of ours.
+        if error.chain().any(|cause| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        }) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("ntc: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,372 @@
+//! The live agent: the one file that sees all stages.
+//!
+//! ```text
+//! ring -> [chunks] -> assemble -> [questions] -> batch -> classify -> label map -> [events] -> caller
+//!  tokio task           tokio task                 one thread
+//! ```
+//! Every queue is bounded. Chunks wait for room, so that the kernel's ring takes up the slack and counts
+//! what it cannot hold; questions and events that find no room are dropped and counted.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use aya::Ebpf;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use ntc_common::flow::FlowRule;
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    assemble::{self, Assembler, Cause, Question},
+    batch::{self, BATCH_FLOWS},
+    capture::ring::{RingReader, records},
+    classify::{Model, ModelError},
+    clock,
+    event::{self, Event, LabelEvent, Percentiles, Ready, Stats},
+    features::{self, FLOW_VALUES},
+    kernel::{
+        KernelError,
+        attach::{self, Interface},
+        heartbeat::{self, Heartbeat},
+        load,
+        pins::PinDirectory,
+        tables,
+    },
+    label::LabelWriter,
+    policy::Policy,
+};
+
+/// Chunks between ring and assembler.
+const CHUNKS: usize = 64;
+/// Questions between assembler and model.
+const QUESTIONS: usize = 4096;
+/// Events between model and caller.
+const EVENTS: usize = 8192;
+/// The assembler looks for pauses so often.
+const PAUSE_TICK: Duration = Duration::from_millis(5);
+/// Flows that are over are swept out of the kernel's tables so often.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// The agent cannot start, or cannot go on.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The ring can no longer be read.
+    #[error("the record ring: {0}")]
+    Ring(std::io::Error),
+    /// A thread could not be started, or died.
+    #[error("{0}")]
+    Thread(String),
+}
+
+/// What the agent is to be like.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it captures and enforces.
+    pub interfaces: Vec<Interface>,
+    /// The kernel side.
+    pub kernel: load::Settings,
+    /// A flow without a packet for so long is asked about.
+    pub pause: Duration,
+    /// Where maps are pinned.
+    pub pin_dir: PathBuf,
+    /// Count what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Programs and maps outlive the agent.
+    pub stay: bool,
+}
+
+/// Counters that several stages share.
+#[derive(Debug, Default)]
+struct Shared {
+    shed: AtomicU64,
+    events_lost: AtomicU64,
+    assembler: std::sync::Mutex<assemble::Counts>,
+    labels: std::sync::Mutex<LabelCounts>,
+}
+
+#[derive(Debug)]
+struct LabelCounts {
+    labelled: u64,
+    decided: Histogram<u32>,
+    first: Histogram<u32>,
+}
+
+impl Default for LabelCounts {
+    fn default() -> Self {
+        // From 1 us up, three digits; it grows as it must.
+        let histogram = || Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
+        Self { labelled: 0, decided: histogram(), first: histogram() }
+    }
+}
+
+/// Runs until `stop` ends; `emit` gets every event, a summary last.
+///
+/// # Errors
+/// What kept it from starting, or made it give up.
+pub async fn run(
+    config: Config,
+    policy: &Policy,
+    model: Model,
+    stop: impl Future<Output = ()>,
+    mut emit: impl FnMut(&Event),
+) -> Result<(), AgentError> {
+    let pins = PinDirectory::claim(&config.pin_dir)?;
+    pins.release_links();
+    let mut ebpf = load::load(&config.kernel, Some(&pins))?;
+    let ring = RingReader::open(&mut ebpf)?;
+    if !config.dry_run {
+        tables::write_policy(pins.path(), &policy.services, &policy.classes)?;
+    }
+    let ready = Ready {
+        interfaces: config.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        pin_dir: pins.path().display().to_string(),
+        model: model.title().to_owned(),
+    };
+    let shared = Arc::new(Shared::default());
+    let (stop_reading, reading) = watch::channel(false);
+    let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
+    let (question_sender, questions) = sync_channel(QUESTIONS);
+    let (event_sender, mut events) = mpsc::channel(EVENTS);
+
+    let epoch = 1;
+    let writer = LabelWriter::open(pins.path(), epoch)?;
+    let thread = {
+        let shared = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("classify".into())
+            .spawn(move || answer(model, writer, &questions, &event_sender, &shared))
+            .map_err(|error| AgentError::Thread(format!("cannot start a thread: {error}")))?
+    };
+    let settings = assemble::Settings {
+        pause_ns: config.pause.as_nanos() as u64,
+        max_flows: config.kernel.max_flows as usize,
+        rule: config.kernel.rule,
+    };
+    let reader = tokio::spawn(read(ring, chunk_sender, reading));
+    let assembler = tokio::spawn(assemble(settings, chunks, question_sender, Arc::clone(&shared)));
+
+    let heartbeat = Heartbeat::start(&mut ebpf)?;
+    attach::attach(&mut ebpf, &config.interfaces, config.stay.then_some(&pins))?;
+    emit(&Event::Ready(ready));
+    let stopped_by =
+        live(&mut ebpf, &heartbeat, &pins, &shared, config.kernel.rule, stop, &mut events, &mut emit);
+    let outcome = stopped_by.await;
+
+    // In the order of the packets: no label counts, no packet is captured, then every stage empties itself
+    // into the next.
+    heartbeat.stop(&mut ebpf)?;
+    drop(ebpf);
+    let _ = stop_reading.send(true);
+    while let Some(event) = events.recv().await {
+        emit(&event);
+    }
+    reader.await.map_err(|e| AgentError::Thread(e.to_string()))?.map_err(AgentError::Ring)?;
+    assembler.await.map_err(|e| AgentError::Thread(e.to_string()))?;
+    thread.join().map_err(|_| AgentError::Thread("the classifying thread died".into()))??;
+    emit(&Event::Summary(Box::new(stats(&pins, &shared)?)));
+    if !config.stay {
+        pins.remove().map_err(|source| KernelError::PinDirectory {
+            path: pins.path().display().to_string(),
+            source,
+        })?;
+    }
+    outcome
+}
+
+/// While the agent lives: heartbeat, statistics, sweeping, events.
+#[expect(clippy::too_many_arguments, reason = "the body of `run`, apart for its length only")]
+async fn live(
+    ebpf: &mut Ebpf,
+    heartbeat: &Heartbeat,
+    pins: &PinDirectory,
+    shared: &Shared,
+    rule: FlowRule,
+    stop: impl Future<Output = ()>,
+    events: &mut mpsc::Receiver<Event>,
+    emit: &mut impl FnMut(&Event),
+) -> Result<(), AgentError> {
+    let mut beat = interval(heartbeat::PERIOD);
+    let mut sweep = interval(SWEEP);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweeper = LabelWriter::open(pins.path(), 0)?;
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            _ = beat.tick() => {
+                heartbeat.beat(ebpf)?;
+                emit(&Event::Stats(Box::new(stats(pins, shared)?)));
+            }
+            _ = sweep.tick() => {
+                // Some system calls for each live flow: off the tasks that carry packets.
+                let swept = tokio::task::block_in_place(|| sweeper.sweep(&rule))?;
+                tracing::debug!(swept, "flows that are over");
+            }
+            event = events.recv() => match event {
+                Some(event) => emit(&event),
+                None => return Err(AgentError::Thread("the classifying thread ended early".into())),
+            },
+        }
+    }
+}
+
+/// Ring to chunks.
+async fn read(
+    mut ring: RingReader,
+    chunks: mpsc::Sender<Bytes>,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let mut last = false;
+    loop {
+        let chunk = tokio::select! {
+            chunk = ring.chunk() => chunk?,
+            _ = stop.changed(), if !last => {
+                last = true;
+                continue;
+            }
+        };
+        if chunk.is_empty() {
+            if last {
+                return Ok(());
+            }
+            continue;
+        }
+        if chunks.send(chunk).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Chunks to questions.
+async fn assemble(
+    settings: assemble::Settings,
+    mut chunks: mpsc::Receiver<Bytes>,
+    questions: SyncSender<Question>,
+    shared: Arc<Shared>,
+) {
+    let mut assembler = Assembler::new(settings);
+    let mut tick = interval(PAUSE_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let ask = |question| match questions.try_send(question) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+            shared.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    loop {
+        tokio::select! {
+            chunk = chunks.recv() => match chunk {
+                Some(chunk) => records(&chunk).filter_map(|record| assembler.record(&record)).for_each(ask),
+                None => break,
+            },
+            _ = tick.tick() => assembler.due(clock::monotonic_ns(), ask),
+        }
+        if let Ok(mut counts) = shared.assembler.lock() {
+            *counts = assembler.counts();
+        }
+    }
+    // The end: whoever has unasked packets is asked about.
+    assembler.due(u64::MAX, ask);
+    if let Ok(mut counts) = shared.assembler.lock() {
+        *counts = assembler.counts();
+    }
+}
+
+/// Questions to labels.
+fn answer(
+    mut model: Model,
+    mut writer: LabelWriter,
+    questions: &Receiver<Question>,
+    events: &mpsc::Sender<Event>,
+    shared: &Shared,
+) -> Result<(), AgentError> {
+    let mut batch = Vec::with_capacity(BATCH_FLOWS);
+    let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
+    let mut answers = Vec::with_capacity(BATCH_FLOWS);
+    while batch::next(questions, &mut batch).is_some() {
+        for (question, row) in batch.iter().zip(values.chunks_exact_mut(FLOW_VALUES)) {
+            features::write(&question.id, question.sequence.packets(), row);
+        }
+        answers.clear();
+        model.classify(&values[..batch.len() * FLOW_VALUES], &mut answers)?;
+        for (question, answer) in batch.iter().zip(&answers) {
+            let packets = question.sequence.packets().len();
+            let written = writer.write(&question.id, answer, question.stage, packets)?;
+            let now_ns = clock::monotonic_ns();
+            let us = |since: u64| now_ns.saturating_sub(since) / 1000;
+            let (decided_us, age_us) = (us(question.deciding_ns), us(question.id.start_ns));
+            if let Ok(mut counts) = shared.labels.lock() {
+                counts.labelled += u64::from(question.first);
+                if question.cause != Cause::Paused {
+                    counts.decided.saturating_record(decided_us);
+                }
+                if question.first {
+                    counts.first.saturating_record(age_us);
+                }
+            }
+            let (service, protocol, class) = LabelEvent::names(answer);
+            let event = LabelEvent {
+                flow: question.id,
+                first_ts_ns: clock::unix_ns(question.id.start_ns),
+                service,
+                protocol,
+                class,
+                confidence: answer.confidence,
+                stage: question.stage.name(),
+                packets,
+                reason: question.cause,
+                decided_us,
+                age_us,
+                written,
+            };
+            if events.try_send(Event::Label(Box::new(event))).is_err() {
+                shared.events_lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
+    let counts = tables::counts(pins.path())?;
+    let assembler = shared.assembler.lock().map(|counts| *counts).unwrap_or_default();
+    let (labelled, decided_us, first_label_us) = match shared.labels.lock() {
+        Ok(labels) => (labels.labelled, percentiles(&labels.decided), percentiles(&labels.first)),
+        Err(_) => (0, Percentiles::default(), Percentiles::default()),
+    };
+    Ok(Stats {
+        flows: assembler.flows,
+        labelled,
+        shed: shared.shed.load(Ordering::Relaxed),
+        events_lost: shared.events_lost.load(Ordering::Relaxed),
+        ledger: (&counts.ledger).into(),
+        enforcement: (&counts.enforcement).into(),
+        classes: event::classes(&counts),
+        assembler,
+        decided_us,
+        first_label_us,
+    })
+}
+
+fn percentiles(times: &Histogram<u32>) -> Percentiles {
+    Percentiles { count: times.len(), p50: times.value_at_quantile(0.5), p99: times.value_at_quantile(0.99) }
+}

@@ -1,0 +1,75 @@
+//! The project's chores: `cargo xtask VERB`. One module a verb; each verb first puts in place what it needs.
+
+mod bench;
+mod build;
+mod lint;
+mod run;
+mod setup;
+mod test;
+mod train;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, demonstrates, tests and trains ntc. Start with `cargo xtask run`.
+///
+/// Each verb first installs what it needs and is missing: packages of the distribution (as root or with sudo),
+/// the rest into .tools/ of this work tree. Nothing has to be set beforehand, and a second call finds all in place.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_long_help = EXAMPLES)]
+struct Xtask {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask run                        the agent between real hosts, for a minute
+  cargo xtask run -- --iface eth0        the agent on a real interface
+  cargo xtask test                       all that a commit must pass
+  cargo xtask setup lint train           install ahead of time what these verbs need";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the other verbs need; quick where all is in place
+    Setup(setup::Arguments),
+    /// Compile the agent `ntc`, the BPF object included
+    Build(build::Arguments),
+    /// Show the agent at work on real traffic between hosts made for it
+    Run(run::Args),
+    /// Check style and run every test, those of the kernel programs and the training package included
+    Test,
+    /// Check style, and licences and sources of all dependencies
+    Lint,
+    /// Measure speed
+    Bench(bench::Arguments),
+    /// Train a model from captures and write its bundle
+    Train(train::Arguments),
+}
+
+fn main() -> ExitCode {
+    verb(Xtask::parse().verb).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn verb(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Setup(arguments) => setup::main(&arguments),
+        Verb::Build(arguments) => build::main(&arguments),
+        Verb::Run(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = build::agent(build::Profile::Release)?;
+            return run::run(&arguments, &ntc, &workspace::root(), &workspace::tools());
+        }
+        Verb::Test => return test::main(),
+        Verb::Lint => lint::main(),
+        Verb::Bench(arguments) => bench::main(&arguments),
+        Verb::Train(arguments) => train::main(&arguments),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! `setup`: puts in place what the other verbs need, and nothing that is there already.
+//!
+//! A thing to install is a [`Piece`]; a [`Scope`] is the list of pieces that one verb needs, so that
+//! `cargo xtask run` does not install what only training needs.
+
+mod apt;
+mod cargo_tool;
+mod onnxruntime;
+mod rust_components;
+mod training;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+
+pub use training::python as training_python;
+
+use crate::workspace;
+
+/// What to install for: each verb asks for its own scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Scope {
+    /// The Rust components, LLVM and the linker of the BPF object
+    Build,
+    /// ONNX Runtime, and the tools that make hosts in network namespaces
+    Run,
+    /// What the tests use, those of the training package included
+    Test,
+    /// cargo-deny
+    Lint,
+    /// PyTorch and the training package's other needs
+    Train,
+}
+
+/// What to install.
+#[derive(Args)]
+pub struct Arguments {
+    /// The verbs to install for
+    #[arg(value_enum, default_values = ["build", "run", "test"])]
+    scopes: Vec<Scope>,
+}
+
+/// The verb.
+pub fn main(arguments: &Arguments) -> Result<()> {
+    ensure(&arguments.scopes)
+}
+
+/// One thing to put in place.
+trait Piece {
+    /// Its name and version.
+    fn name(&self) -> String;
+    /// What the project needs it for.
+    fn why(&self) -> String;
+    /// Whether it is there already, in the pinned version; cheap, for it is asked every time.
+    fn is_there(&self) -> Result<bool>;
+    /// Puts it in place. An installation that was cut off must not look like a finished one.
+    fn install(&self) -> Result<()>;
+}
+
+/// Puts in place all that the scopes need.
+pub fn ensure(scopes: &[Scope]) -> Result<()> {
+    let start = Instant::now();
+    let pieces = pieces(scopes);
+    // All in place is the common case, and needs no lock.
+    if !missing(&pieces)?.is_empty() {
+        let _lock = lock()?;
+        // Asked again: another setup may have done it while this one waited.
+        for piece in missing(&pieces)? {
+            let start = Instant::now();
+            eprintln!("setup: installing {}: {}", piece.name(), piece.why());
+            piece.install().with_context(|| format!("setup could not install {}", piece.name()))?;
+            ensure!(
+                piece.is_there()?,
+                "setup installed {} without an error, but does not find it",
+                piece.name()
+            );
+            eprintln!("setup: installed {} ({:.1?})", piece.name(), start.elapsed());
+        }
+    }
+    eprintln!("setup: all in place ({:.1?})", start.elapsed());
+    Ok(())
+}
+
+/// The pieces of the scopes in the order of installation: packages first, since the others build with them.
+fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
+    let scopes: BTreeSet<Scope> = scopes.iter().flat_map(|&scope| with_implied(scope)).collect();
+    let has = |scope| scopes.contains(&scope);
+    let mut pieces: Vec<Box<dyn Piece>> = vec![Box::new(rust_components::RustComponents)];
+    pieces.push(Box::new(apt::Packages::of(&scopes)));
+    if has(Scope::Build) {
+        pieces.push(Box::new(cargo_tool::BPF_LINKER));
+    }
+    if has(Scope::Run) || has(Scope::Test) {
+        pieces.push(Box::new(onnxruntime::OnnxRuntime));
+    }
+    if has(Scope::Lint) {
+        pieces.push(Box::new(cargo_tool::CARGO_DENY));
+    }
+    if has(Scope::Train) {
+        pieces.push(Box::new(training::Environment));
+    }
+    pieces
+}
+
+/// All but `build` and `train` compile the agent; the tests include those of the training package.
+fn with_implied(scope: Scope) -> Vec<Scope> {
+    match scope {
+        Scope::Build | Scope::Train => vec![scope],
+        Scope::Run | Scope::Lint => vec![Scope::Build, scope],
+        Scope::Test => vec![Scope::Build, Scope::Train, scope],
+    }
+}
+
+fn missing(pieces: &[Box<dyn Piece>]) -> Result<Vec<&dyn Piece>> {
+    let mut missing = Vec::new();
+    for piece in pieces {
+        if !piece.is_there().with_context(|| format!("setup could not look for {}", piece.name()))? {
+            missing.push(piece.as_ref());
+        }
+    }
+    Ok(missing)
+}
+
+/// Held while installing, so that two setups of one work tree do not collide. The kernel drops it with the process.
+fn lock() -> Result<File> {
+    fs::create_dir_all(workspace::tools())?;
+    let path = workspace::tools().join("setup.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("setup: another setup is at work here; waiting for it");
+        file.lock()?;
+    }
+    Ok(file)
+}

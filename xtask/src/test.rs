@@ -1,0 +1,135 @@
+//! `test`: all that a change must pass. Every step runs even if one before it failed, so that one run tells all.
+
+mod tally;
+
+use std::{
+    env, fs,
+    io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write},
+    process::{Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    lint,
+    setup::{self, Scope},
+    workspace,
+};
+use tally::{Runner, Tally};
+
+/// Names the file to which a test that cannot run here appends `NAME: REASON`: libtest knows no skipping at run time.
+const SKIPPED_TESTS: &str = "NTC_SKIPPED_TESTS";
+
+struct Step {
+    name: &'static str,
+    took: Duration,
+    result: Result<()>,
+}
+
+/// The verb.
+pub fn main() -> Result<ExitCode> {
+    setup::ensure(&[Scope::Test])?;
+    let mut tally = Tally::default();
+    let steps = [
+        step("format", || workspace::run(&mut lint::format())),
+        step("clippy of the host crates", || workspace::run(&mut lint::clippy_host())),
+        step("clippy of the BPF crate", || workspace::run(&mut lint::clippy_bpf()?)),
+        step("Rust tests", || rust_tests(&mut tally)),
+        step("tests of the training package", || python_tests(&mut tally)),
+    ];
+    Ok(report(&steps, &tally))
+}
+
+fn step(name: &'static str, work: impl FnOnce() -> Result<()>) -> Step {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let result = work();
+    if let Err(error) = &result {
+        eprintln!("error: {error:#}");
+    }
+    Step { name, took: start.elapsed(), result }
+}
+
+/// Every crate but the BPF one, whose programs are tested through the kernel by the crate `tests/`.
+fn rust_tests(tally: &mut Tally) -> Result<()> {
+    let skipped = workspace::tools().join("skipped-tests");
+    fs::write(&skipped, "").with_context(|| format!("cannot write {}", skipped.display()))?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--workspace", "--exclude", "ntc-ebpf", "--no-fail-fast"]);
+    cargo.env(SKIPPED_TESTS, &skipped);
+    let result = watch(&mut cargo, Runner::Libtest, tally);
+    for line in fs::read_to_string(&skipped)?.lines() {
+        tally.skipped_while_running(line);
+    }
+    result
+}
+
+fn python_tests(tally: &mut Tally) -> Result<()> {
+    let mut pytest = workspace::command(setup::training_python());
+    pytest.current_dir(workspace::root().join("models"));
+    // -rs lists each skipped test with its reason; the cache would be litter in the work tree.
+    pytest.args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]);
+    watch(&mut pytest, Runner::Pytest, tally)
+}
+
+/// Runs a test runner, passing on what it prints as it comes, and adds its results to the tally.
+fn watch(command: &mut Command, runner: Runner, tally: &mut Tally) -> Result<()> {
+    let line = workspace::show(command);
+    eprintln!("$ {line}");
+    if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none() {
+        command.env("CARGO_TERM_COLOR", "always"); // cargo sees a pipe
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("could not start `{line}`"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let tally = Mutex::new(tally);
+    let note = |line: &str| {
+        if let Ok(mut tally) = tally.lock() {
+            tally.note(runner, line);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| pass_on(stdout, io::stdout(), &note));
+        scope.spawn(|| pass_on(stderr, io::stderr(), &note));
+    });
+    let status = child.wait()?;
+    ensure!(status.success(), "`{line}` failed: {status}");
+    Ok(())
+}
+
+/// Copies line by line; what is not UTF-8 is shown as it can be. Ends with the pipe.
+fn pass_on(from: Option<impl Read>, mut to: impl Write, note: &impl Fn(&str)) {
+    let Some(from) = from else { return };
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
+        // A reader that has gone (`| head`) does not stop the tests.
+        let _ = to.write_all(&line).and_then(|()| to.flush());
+        note(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+}
+
+/// The summary. Its last line is plain, for programs that look for one.
+fn report(steps: &[Step], tally: &Tally) -> ExitCode {
+    println!("\n== summary");
+    for step in steps {
+        let verdict = if step.result.is_ok() { "ok" } else { "FAILED" };
+        println!("{verdict:8}{:32}{:>8.1} s", step.name, step.took.as_secs_f64());
+    }
+    for (name, reason) in tally.skipped() {
+        println!("skipped {name}: {reason}");
+    }
+    let failed: Vec<_> = steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
+    }
+    println!("{}", tally.line());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
