@@ -1,0 +1,84 @@
+"""`card.md`: what a bundle is and how good it is, in words that do not flatter."""
+
+LEVELS = ("service", "protocol", "class")
+
+
+def card(manifest, by_protocol=()):
+    model, output, training, evaluation = (manifest[key] for key in ("model", "output", "training", "evaluation"))
+    strangers = evaluation.get("by_repository")
+    random = evaluation.get("random")
+    parts = [
+        f"# {model['name']} {model['version']}",
+        "A traffic classifier: the first 20 packets of a TCP or UDP flow, six header features each, to one of "
+        f"{len(output['labels'])} services. Neither addresses nor payload are read. The architecture is CNN+RNN-2a of "
+        "Lopez-Martin et al. 2017 (doi 10.1109/ACCESS.2017.2747560), layer by layer; input scaling, calibration and "
+        "softmax are inside the graph.",
+        "## How good it is",
+    ]
+    if strangers:
+        parts += [
+            "**By repository** is the figure to expect: captures of repositories, so of people and networks, that the "
+            f"network has not seen in training ({strangers['protocol']['flows']} flows). **Random split** holds out "
+            "flows of the captures that it was trained on, as papers do; it flatters. Both are of networks trained as "
+            "the shipped one was, without the held-out flows; the shipped one is trained on all, so no figure is its "
+            "own. Macro F1 is over labels with 5 flows or more. A flow whose label a network does not know is counted "
+            "wrong; *known* leaves such flows out.",
+            figures(strangers, random),
+            "Majority and port table are computed in the same run: the table gives, for protocol and server port, the "
+            "label that most repositories have there. **Where services keep their ports, a table does as well or "
+            "better**; what it cannot do is answer on other ports, or know when it is wrong.",
+            "Held-out repositories are few, and errors come in blocks (one capture, one cause): another draw of "
+            "repositories moves accuracy by about five points.",
+        ]
+        parts += ["### By protocol, held-out repositories", protocols(by_protocol)]
+    else:
+        parts.append("Not evaluated: a preliminary network that was trained for a few epochs.")
+    parts += [
+        "## Answers",
+        "The protocol is the one with the highest summed probability over its services, the service the likeliest of "
+        f"that protocol, the class that of the service. Below a protocol probability of {output['min_confidence']} the "
+        "answer is `unknown`: there, on repositories used for calibration alone, answers were wrong more often than "
+        f"right. The temperature ({training['temperature']}), fitted on the same repositories, is folded into the graph."
+        + (f" Calibration error at protocol level on the held-out repositories: {strangers['protocol']['ece']:.3f}."
+           if strangers else ""),
+        "## Training",
+        f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled by nDPI's "
+        "payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. Cross entropy of service and "
+        "protocol, Adam, stopped on repositories set aside for it; a (repository, label) pair weighs with the root of "
+        "its flows. In training, client ports are drawn anew, gaps and windows stretched, flows cut short or begun "
+        f"late, as they will be elsewhere. Epochs: {training.get('epochs', '-')}. Digest of the training data: "
+        f"`{manifest['digest']['training_data_sha256']}`.",
+        "## Limits",
+        "- Labels are nDPI's own, unchecked by a second tool. Rare labels often come from one capture.\n"
+        "- Test-suite, industrial and malware captures are over-represented, today's web is under-represented; half of "
+        "the flows are from 2015 to 2019.\n"
+        "- A service with fewer than 10 labelled flows is not in the vocabulary and cannot be answered "
+        "(CoAP, MySQL, PostgreSQL, Redis and rsync among them).\n"
+        "- `DNS.*` is one service: who asks is in the payload. Applications inside TLS and QUIC are mostly guessed "
+        "from sizes; trust the protocol rather than the application.\n"
+        "- It leans on ports. A service on another port is often taken for that port's usual one.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def figures(strangers, random):
+    lines = ["| split | level | accuracy | known | weighted F1 | macro F1 | port table: accuracy, macro F1 | majority |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for title, found in (("by repository", strangers), ("random", random)):
+        if not found:
+            continue
+        for level in LEVELS:
+            row = found[level]
+            table = row.get("port_table", {})
+            lines.append(
+                f"| {title} | {level} | {row['accuracy']:.3f} | {row['known_accuracy']:.3f} | {row['weighted_f1']:.3f} "
+                f"| {row['macro_f1']:.3f} | {table['accuracy']:.3f}, {table['macro_f1']:.3f} "
+                f"| {row['majority']['accuracy']:.3f} |")
+    return "\n".join(lines)
+
+
+def protocols(rows):
+    lines = ["| protocol | flows | recall | precision |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        lines.append(f"| {row['protocol']} | {row['flows']} | {row['recall']:.2f} | {row['precision']:.2f} |")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Figures of answers at three levels: service, protocol (before the dot), class.
+
+Answers follow one rule everywhere, here and in the agent: the protocol with the highest summed probability, its
+likeliest service, and that service's class. The confidence of an answer is its protocol's summed probability; at
+service level it is the service's own probability.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+MACRO_MIN_FLOWS = 5  # macro F1 is over labels with this many flows
+CALIBRATION_BINS = 15  # of equal mass
+# ----------------------------------------------------------------------------------------------------------------------
+
+LEVELS = ("service", "protocol", "class")
+
+
+@dataclass
+class Answers:
+    service: np.ndarray
+    protocol: np.ndarray
+    traffic_class: np.ndarray
+    confidence: np.ndarray  # of the protocol
+    service_confidence: np.ndarray
+
+    def level(self, name):
+        return {"service": self.service, "protocol": self.protocol, "class": self.traffic_class}[name]
+
+
+def truth(flows, level):
+    return {"service": flows.service, "protocol": flows.protocol, "class": flows.traffic_class}[level]
+
+
+def protocol_matrix(labels, catalogue):
+    """Protocol names, and the 0/1 matrix [services, protocols] that sums their probabilities."""
+    protocols = sorted({catalogue[label].protocol for label in labels})
+    matrix = np.zeros((len(labels), len(protocols)), dtype=np.float32)
+    for row, label in enumerate(labels):
+        matrix[row, protocols.index(catalogue[label].protocol)] = 1
+    return protocols, matrix
+
+
+def answer(probabilities, labels, catalogue):
+    protocols, matrix = protocol_matrix(labels, catalogue)
+    by_protocol = probabilities @ matrix
+    best = by_protocol.argmax(1)
+    inside = np.where(matrix.T[best] > 0, probabilities, -1)
+    service = inside.argmax(1)
+    rows = np.arange(len(service))
+    names = np.array(labels, dtype=object)
+    classes = np.array([catalogue[label].traffic_class for label in labels], dtype=object)
+    return Answers(names[service], np.array(protocols, dtype=object)[best], classes[service],
+                   by_protocol[rows, best], probabilities[rows, service])
+
+
+def scores(truth, predicted):
+    """Accuracy, weighted precision, recall and F1, and macro F1 over labels with enough flows."""
+    labels, counts = np.unique(truth.astype(str), return_counts=True)
+    right = truth == predicted
+    precision, recall, f1 = [], [], []
+    for label, count in zip(labels, counts):
+        hits = (right & (truth == label)).sum()
+        said = (predicted == label).sum()
+        precision.append(hits / said if said else 0.0)
+        recall.append(hits / count)
+        f1.append(2 * hits / (said + count))
+    weight = counts / counts.sum()
+    frequent = counts >= MACRO_MIN_FLOWS
+    return {
+        "accuracy": float(right.mean()),
+        "weighted_f1": float(np.dot(weight, f1)),
+        "macro_f1": float(np.mean(np.array(f1)[frequent])) if frequent.any() else 0.0,
+        "weighted_precision": float(np.dot(weight, precision)),
+        "weighted_recall": float(np.dot(weight, recall)),
+    }
+
+
+def calibration_error(right, confidence, bins=CALIBRATION_BINS):
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, bins)
+    return float(sum(abs(right[part].mean() - confidence[part].mean()) * len(part) for part in parts if len(part))
+                 / len(right))
+
+
+def area_under_roc(positive, score):
+    """The chance that a positive has the higher score than a negative; None without both kinds."""
+    if positive.all() or not positive.any():
+        return None
+    ranks = np.empty(len(score))
+    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    wins = ranks[positive].sum() - positive.sum() * (positive.sum() + 1) / 2
+    return float(wins / (positive.sum() * (~positive).sum()))
+
+
+def evaluate(flows, answers, labels, catalogue, level):
+    """All figures of one level; `known` are the flows whose label the model could have given."""
+    names = {"service": set(labels), "protocol": {catalogue[label].protocol for label in labels},
+             "class": {catalogue[label].traffic_class for label in labels}}[level]
+    wanted = truth(flows, level)
+    said = answers.level(level)
+    known = np.isin(wanted.astype(str), sorted(names))
+    confidence = answers.service_confidence if level == "service" else answers.confidence
+    right = wanted == said
+    surest = np.argsort(-confidence, kind="stable")[: int(0.9 * len(right))]
+    return {
+        "flows": len(right),
+        "known_flows": int(known.sum()),
+        "labels": len(set(wanted)),
+        **scores(wanted, said),
+        "known_accuracy": float(right[known].mean()) if known.any() else 0.0,
+        "ece": calibration_error(right, confidence),
+        "coverage_90_accuracy": float(right[surest].mean()),
+        "unknown_auroc": area_under_roc(known, confidence),
+    }

@@ -1,0 +1,133 @@
+"""A bundle: `model.onnx` (native LSTM, dynamic batch, normalisation, temperature and softmax inside), `model.toml`
+that the agent reads, and `card.md` for people. Exported on the CPU, and compared with PyTorch before it is written.
+"""
+
+import hashlib
+import inspect
+import io
+import json
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import architectures, card
+from .data import FEATURES, SEQUENCE_LENGTH
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+VERSION = "0.1.0"
+LICENSE = "MIT OR Apache-2.0"
+OPSET = 13
+TOLERANCE = 1e-5  # between ONNX Runtime and PyTorch
+# ----------------------------------------------------------------------------------------------------------------------
+
+INPUT, OUTPUT = "packets", "probabilities"
+
+
+def onnx_bytes(network, temperature):
+    """The graph; no other package is needed for it."""
+    classifier = architectures.Classifier(network, temperature).cpu().eval()
+    options = {}
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        options["dynamo"] = False  # PyTorch 2's other exporter unrolls the LSTM
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        # It warns that an LSTM may not take another batch size than the example's: `difference` tries several.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(classifier, architectures.example_input(), buffer, opset_version=OPSET,
+                          input_names=[INPUT], output_names=[OUTPUT],
+                          dynamic_axes={INPUT: {0: "flows"}, OUTPUT: {0: "flows"}}, **options)
+    return buffer.getvalue()
+
+
+def difference(onnx, network, temperature, packets):
+    """The largest difference between ONNX Runtime's and PyTorch's probabilities, over batches of several sizes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    classifier = architectures.Classifier(network, temperature).cpu().eval()
+    largest, start = 0.0, 0
+    for size in (1, 7, 32, 64, 256):
+        batch = packets[start : start + size]
+        start += size
+        if len(batch):
+            with torch.no_grad():
+                wanted = classifier(torch.as_tensor(batch)).numpy()
+            largest = max(largest, float(np.abs(session.run([OUTPUT], {INPUT: batch})[0] - wanted).max()))
+    return largest
+
+
+def write_bundle(folder, *, architecture, network, labels, temperature, min_confidence, flows, training, evaluation,
+                 by_protocol=()):
+    """Writes the three files.
+
+    `training` and `evaluation` are what the study found, for manifest and card;
+    `by_protocol` is for the card alone.
+    """
+    folder = Path(folder)
+    onnx = onnx_bytes(network, temperature)
+    sample = np.random.default_rng(0).permutation(len(flows))[:360]
+    apart = difference(onnx, network, temperature, flows.packets[sample])
+    if not apart <= TOLERANCE:
+        raise ValueError(f"ONNX Runtime differs from PyTorch by {apart}")
+    manifest = {
+        "model": {
+            "name": folder.name,
+            "version": VERSION,
+            "architecture": architecture,
+            "license": LICENSE,
+        },
+        "input": {"name": INPUT, "sequence_length": SEQUENCE_LENGTH, "features": list(FEATURES)},
+        "output": {
+            "name": OUTPUT,
+            "min_confidence": min_confidence,
+            "labels": labels,
+        },
+        "digest": {
+            "onnx_sha256": hashlib.sha256(onnx).hexdigest(),
+            "training_data_sha256": flows.digest(),
+        },
+        "training": {**training, "flows": len(flows), "repositories": len(set(flows.repo)),
+                     "temperature": temperature, "pytorch": torch.__version__},
+        "evaluation": evaluation,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(onnx)
+    (folder / "model.toml").write_text(toml(manifest), encoding="utf-8")
+    (folder / "card.md").write_text(card.card(manifest, by_protocol), encoding="utf-8")
+    return manifest
+
+
+def toml(manifest):
+    lines = ["# Written with the model by `python -m ntc_models`; card.md explains it."]
+
+    def table(path, values):
+        lines.extend(["", f"[{'.'.join(map(key_name, path))}]"])
+        nested = {}
+        for key, value in values.items():
+            if isinstance(value, dict):
+                nested[key] = value
+            elif value is not None:
+                lines.append(f"{key_name(key)} = {literal(value)}")
+        for key, value in nested.items():
+            table([*path, key], value)
+
+    for key, values in manifest.items():
+        table([key], values)
+    return "\n".join(lines) + "\n"
+
+
+def key_name(key):
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def literal(value):
+    if isinstance(value, float):
+        return repr(round(value, 4))
+    if isinstance(value, list) and len(value) > len(FEATURES):
+        return "[\n" + "".join(f"    {literal(item)},\n" for item in value) + "]"
+    return json.dumps(value)  # of strings, integers, booleans and short lists the same as TOML's

@@ -1,0 +1,86 @@
+"""What ports say, counted over repositories so that one large capture has one voice.
+
+Which end of a flow is the server, how ports are spread over a network's input, and the port table, the baseline
+that any model has to beat.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+
+from .data import DST_PORT, SRC_PORT
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+SYSTEM_PORTS = 1024  # below it a port counts half a repository more: only a server's owner may bind it
+LOG_SHARE = 0.5  # of the input scale: this part is logarithmic in the port, the rest follows the evidence
+EVIDENCE_POWER = 0.5  # below 1: a port that few repositories serve on still gets room
+# ----------------------------------------------------------------------------------------------------------------------
+
+PORTS = 65536
+
+
+class PortEvidence:
+    """How many repositories use each (protocol, port), at either end."""
+
+    def __init__(self, flows):
+        users = defaultdict(set)
+        for proto, src, dst, repo in zip(flows.proto, *first_ports(flows), flows.repo):
+            users[proto, src].add(repo)
+            users[proto, dst].add(repo)
+        self.votes = {6: np.zeros(PORTS), 17: np.zeros(PORTS)}
+        for (proto, port), repos in users.items():
+            self.votes[proto][port] = len(repos)
+        for votes in self.votes.values():
+            votes[:SYSTEM_PORTS] += 0.5
+
+    def server_is_dst(self, flows):
+        """Whether the first packet's destination is the server: the end with more votes, on a tie the smaller port."""
+        src, dst = first_ports(flows)
+        tcp = flows.proto == 6
+        src_votes = np.where(tcp, self.votes[6][src], self.votes[17][src])
+        dst_votes = np.where(tcp, self.votes[6][dst], self.votes[17][dst])
+        return (dst_votes > src_votes) | ((dst_votes == src_votes) & (dst <= src))
+
+    def server_port(self, flows):
+        src, dst = first_ports(flows)
+        return np.where(self.server_is_dst(flows), dst, src)
+
+
+def first_ports(flows):
+    return flows.packets[:, 0, SRC_PORT].astype(int), flows.packets[:, 0, DST_PORT].astype(int)
+
+
+def input_scale(flows, evidence):
+    """A monotone map of ports to [0, 1], as a table: near in number stays near, but ports that many repositories
+    serve on lie far apart. Divided by 65535 alone, every well-known port would be the same point.
+    """
+    served = np.zeros(PORTS)
+    counts = defaultdict(int)
+    for port, repo in zip(evidence.server_port(flows), flows.repo):
+        counts[port, repo] += 1
+    for (port, _), count in counts.items():
+        served[port] += np.log1p(count)
+    served = served**EVIDENCE_POWER
+    below = np.cumsum(served) - served / 2
+    by_evidence = below / max(served.sum(), 1)
+    by_number = np.log1p(np.arange(PORTS)) / np.log(PORTS)
+    return LOG_SHARE * by_number + (1 - LOG_SHARE) * by_evidence
+
+
+class PortTable:
+    """The baseline: (protocol, server port) -> the label with the most log(1 + flows), summed over repositories."""
+
+    def __init__(self, flows, labels, evidence):
+        self.evidence = evidence
+        counts = defaultdict(int)
+        for proto, port, repo, label in zip(flows.proto, evidence.server_port(flows), flows.repo, labels):
+            counts[proto, port, label, repo] += 1
+        weights = defaultdict(lambda: defaultdict(float))
+        for (proto, port, label, _), count in counts.items():
+            weights[proto, port][label] += np.log1p(count)
+        self.table = {key: max(sorted(found), key=found.get) for key, found in weights.items()}
+
+    def __call__(self, flows):
+        """The table's label of each flow, None where it is silent."""
+        ports = self.evidence.server_port(flows)
+        return np.array([self.table.get(key) for key in zip(flows.proto, ports)], dtype=object)
