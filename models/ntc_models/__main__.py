@@ -21,7 +21,8 @@ def main():
     verb.add_argument("--architecture", choices=architectures.ARCHITECTURES, default="cnn-rnn-2a")
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     verb.add_argument("--work", type=Path, default=catalogue.MODELS / ".work", help="checkpoints and results")
-    verb.add_argument("--epochs", type=int, default=train.Knobs.max_epochs, help="at most (default %(default)s)")
+    verb.add_argument("--epochs", type=int, help="exactly so many, for a quick trial (default: {} to {})".format(
+        train.Knobs.min_epochs, train.Knobs.max_epochs))
 
     verb = verbs.add_parser("catalogue", help="append the services of a label file to services.csv")
     verb.add_argument("--labels", type=Path, required=True)
@@ -41,7 +42,9 @@ def read(arguments):
 
 def run_train(arguments):
     flows = read(arguments)
-    knobs = train.Knobs(max_epochs=arguments.epochs)
+    knobs = train.Knobs()
+    if arguments.epochs:
+        knobs = train.Knobs(min_epochs=arguments.epochs, max_epochs=arguments.epochs)
     runs = study.Study(arguments.architecture, flows, catalogue.read(), arguments.work / arguments.out.name,
                        arguments.device, knobs)
     strangers = runs.kept("by-repository", runs.by_repository)
@@ -52,7 +55,7 @@ def run_train(arguments):
         arguments.out, architecture=arguments.architecture, network=final.network, labels=final.labels,
         temperature=temperature, min_confidence=strangers["min_confidence"], flows=flows,
         training={"epochs": epochs, "seed": study.SEED, "split_sha256": strangers["split_sha256"]},
-        evaluation={"by_repository": beside(strangers), "random": beside(random)},
+        evaluation={"by_repository": beside(strangers), "random": beside(random), "answered": strangers["answered"]},
         by_protocol=strangers["by_protocol"])
     print(f"wrote {arguments.out}")
 

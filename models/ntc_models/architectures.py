@@ -13,7 +13,7 @@ from .data import DIRECTION, DST_PORT, FEATURES, GAP, PAYLOAD, SEQUENCE_LENGTH, 
 from .ports import PORTS
 
 # Width of the port scale. Far wider than the other features: neighbouring ports are different services, and a network
-# learns functions that are smooth in its input. By repository 30 was better than 4, 12 and 80.
+# learns functions that are smooth in its input.
 PORT_SPAN = 30.0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .data import DIRECTION, DST_PORT, GAP, SEQUENCE_LENGTH, SRC_PORT, WINDOW
+from .data import DIRECTION, DST_PORT, GAP, PAYLOAD, SEQUENCE_LENGTH, SRC_PORT, WINDOW
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 
@@ -21,10 +21,12 @@ class Knobs:
     late_start: float = 0.05  # the capture began after the flow did
     gaps: float = 0.5  # another distance: all gaps times e^U(-2, 2)
     window: float = 0.3  # another system: all windows times e^U(-1, 1)
+    payload: float = 0.3  # another implementation: all payloads times e^U(-1, 1)
 
 
 GAP_RANGE = 2.0
 WINDOW_RANGE = 1.0
+PAYLOAD_RANGE = 1.0
 LATEST_START = 3
 EPHEMERAL = ((1024, 65535), (32768, 60999), (49152, 65535))  # any, Linux, IANA
 # ----------------------------------------------------------------------------------------------------------------------
@@ -38,15 +40,17 @@ def augment(packets, server_is_dst, generator, knobs=Knobs()):
     def draw(probability):
         return torch.rand(batch, generator=generator, device=packets.device) < probability
 
-    def spread(width):
+    def spread(chosen, width):
+        """One factor a flow: e^U(-width, width) in the chosen ones, 1 in the others."""
         uniform = torch.rand(batch, generator=generator, device=packets.device)
-        return torch.exp((uniform * 2 - 1) * width)
+        return torch.where(chosen, torch.exp((uniform * 2 - 1) * width), torch.ones_like(uniform))[:, None]
 
     replace_port(packets, ~server_is_dst, draw(knobs.client_port), generator, ephemeral_only=True)
     replace_port(packets, server_is_dst, draw(knobs.server_port), generator, ephemeral_only=False)
-    packets[:, :, GAP] *= torch.where(draw(knobs.gaps), spread(GAP_RANGE), torch.ones_like(packets[:, 0, 0]))[:, None]
-    factor = torch.where(draw(knobs.window), spread(WINDOW_RANGE), torch.ones_like(packets[:, 0, 0]))[:, None]
-    packets[:, :, WINDOW] = (packets[:, :, WINDOW] * factor).round().clamp(0, 65535)
+    packets[:, :, GAP] *= spread(draw(knobs.gaps), GAP_RANGE)
+    packets[:, :, WINDOW] = (packets[:, :, WINDOW] * spread(draw(knobs.window), WINDOW_RANGE)).round().clamp(0, 65535)
+    # Rounded up: a packet that had a payload keeps one.
+    packets[:, :, PAYLOAD] = (packets[:, :, PAYLOAD] * spread(draw(knobs.payload), PAYLOAD_RANGE)).ceil()
     packets = start_late(packets, draw(knobs.late_start), generator)
     return keep_prefix(packets, draw(knobs.prefix), generator)
 

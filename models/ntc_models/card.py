@@ -22,7 +22,8 @@ def card(manifest, by_protocol=()):
             "flows of the captures that it was trained on, as papers do; it flatters. Both are of networks trained as "
             "the shipped one was, without the held-out flows; the shipped one is trained on all, so no figure is its "
             "own. Macro F1 is over labels with 5 flows or more. A flow whose label a network does not know is counted "
-            "wrong; *known* leaves such flows out.",
+            f"wrong; *known* leaves such flows out ({strangers['protocol']['known_flows']} are left: most industrial "
+            "protocols of these repositories are in no other).",
             figures(strangers, random),
             "Majority and port table are computed in the same run: the table gives, for protocol and server port, the "
             "label that most repositories have there. **Where services keep their ports, a table does as well or "
@@ -37,14 +38,16 @@ def card(manifest, by_protocol=()):
         "## Answers",
         "The protocol is the one with the highest summed probability over its services, the service the likeliest of "
         f"that protocol, the class that of the service. Below a protocol probability of {output['min_confidence']} the "
-        "answer is `unknown`: there, on repositories used for calibration alone, answers were wrong more often than "
-        f"right. The temperature ({training['temperature']}), fitted on the same repositories, is folded into the graph."
+        "answer is `unknown`: on the repositories used for calibration alone this costs one right answer in a hundred. "
+        f"The temperature ({training['temperature']}), fitted on the same repositories, is folded into the graph."
+        + (f" On the held-out repositories {evaluation['answered']['share']:.0%} of flows got an answer, "
+           f"{evaluation['answered']['accuracy']:.0%} of these with the right protocol." if strangers else "")
         + (f" Calibration error at protocol level on the held-out repositories: {strangers['protocol']['ece']:.3f}."
            if strangers else ""),
         "## Training",
-        f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled by nDPI's "
-        "payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. Cross entropy of service and "
-        "protocol, Adam, stopped on repositories set aside for it; a (repository, label) pair weighs with the root of "
+        f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled "
+        "by nDPI's payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. Cross entropy of service "
+        "and protocol, Adam, 60 to 90 epochs; a (repository, label) pair weighs with the root of "
         "its flows. In training, client ports are drawn anew, gaps and windows stretched, flows cut short or begun "
         f"late, as they will be elsewhere. Epochs: {training.get('epochs', '-')}. Digest of the training data: "
         f"`{manifest['digest']['training_data_sha256']}`.",
@@ -62,7 +65,8 @@ def card(manifest, by_protocol=()):
 
 
 def figures(strangers, random):
-    lines = ["| split | level | accuracy | known | weighted F1 | macro F1 | port table: accuracy, macro F1 | majority |",
+    lines = ["| split | level | accuracy | known | weighted F1 | macro F1 | port table: accuracy, macro F1 "
+             "| majority |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for title, found in (("by repository", strangers), ("random", random)):
         if not found:

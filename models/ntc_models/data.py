@@ -111,7 +111,8 @@ def read_flows(parquet, labels, class_rules, max_rank=MAX_RANK):
     Joined by capture, 5-tuple and first time stamp (microseconds, as the labels have it).
     """
     table = pq.read_table(parquet)
-    columns = {name: table[name].to_pylist() for name in ("capture", "src_ip", "dst_ip", "src_port", "dst_port", "proto")}
+    names = ("capture", "src_ip", "dst_ip", "src_port", "dst_port", "proto")
+    columns = [table[name].to_pylist() for name in names]
     first_us = table["first_ts_ns"].to_numpy() // 1000
 
     wanted = {}
@@ -122,7 +123,7 @@ def read_flows(parquet, labels, class_rules, max_rank=MAX_RANK):
             wanted[key] = row
 
     found = []
-    for index, (capture, src, dst, *rest) in enumerate(zip(*columns.values(), first_us.tolist())):
+    for index, (capture, src, dst, *rest) in enumerate(zip(*columns, first_us.tolist())):
         key = (capture, address(src), address(dst), *rest)
         if key in wanted:
             found.append((key, index))
@@ -194,4 +195,6 @@ def validation_part(flows, share=VALIDATION_SHARE, largest=LARGEST_VALIDATION_GR
         if sizes[group] <= largest * len(flows):
             taken.add(group)
             total += sizes[group]
+    if not taken:
+        raise ValueError(f"no repository has {largest:.0%} of the flows or fewer: none is left for validation")
     return np.array([group in taken for group in groups])

@@ -13,7 +13,7 @@ from .data import DST_PORT, SRC_PORT
 # -- knobs -------------------------------------------------------------------------------------------------------------
 SYSTEM_PORTS = 1024  # below it a port counts half a repository more: only a server's owner may bind it
 LOG_SHARE = 0.5  # of the input scale: this part is logarithmic in the port, the rest follows the evidence
-EVIDENCE_POWER = 0.5  # below 1: a port that few repositories serve on still gets room
+EVIDENCE_POWER = 0.75  # below 1: a port that few repositories serve on still gets room
 # ----------------------------------------------------------------------------------------------------------------------
 
 PORTS = 65536
@@ -51,18 +51,14 @@ def first_ports(flows):
 
 
 def input_scale(flows, evidence):
-    """A monotone map of ports to [0, 1], as a table: near in number stays near, but ports that many repositories
-    serve on lie far apart. Divided by 65535 alone, every well-known port would be the same point.
+    """A monotone map of ports to [0, 1], as a table: near in number stays near, but ports that several repositories
+    serve on lie apart, further the more they are. Divided by 65535 alone, every well-known port would be one point.
     """
-    served = np.zeros(PORTS)
-    counts = defaultdict(int)
-    for port, repo in zip(evidence.server_port(flows), flows.repo):
-        counts[port, repo] += 1
-    for (port, _), count in counts.items():
-        served[port] += np.log1p(count)
-    served = served**EVIDENCE_POWER
-    below = np.cumsum(served) - served / 2
-    by_evidence = below / max(served.sum(), 1)
+    repositories = np.zeros(PORTS)
+    for port, _ in set(zip(evidence.server_port(flows), flows.repo)):
+        repositories[port] += 1
+    room = np.maximum(repositories - 1, 0) ** EVIDENCE_POWER  # one repository's port may be anyone's throw-away
+    by_evidence = (np.cumsum(room) - room / 2) / max(room.sum(), 1)
     by_number = np.log1p(np.arange(PORTS)) / np.log(PORTS)
     return LOG_SHARE * by_number + (1 - LOG_SHARE) * by_evidence
 

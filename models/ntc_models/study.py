@@ -18,6 +18,7 @@ from . import data, evaluate, ports, train
 # -- knobs -------------------------------------------------------------------------------------------------------------
 TEST_FOLD = 0
 SEED = 1
+RIGHT_ANSWERS_KEPT = 0.99  # by the least confidence
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -45,16 +46,19 @@ class Study:
         trained = self.train("by-repository", fitted, labels, validation=validation)
         logits = train.logits_of(trained.network, validation.packets, "cpu")
         temperature = train.fit_temperature(logits, validation, labels, self.catalogue)
+        min_confidence = least_confidence(probabilities(logits, temperature), validation, labels, self.catalogue)
+        strangers = probabilities(train.logits_of(trained.network, held_out.packets, "cpu"), temperature)
         return {
             "epochs": trained.epochs,
             "temperature": round(temperature, 4),
-            "min_confidence": least_confidence(probabilities(logits, temperature), validation, labels, self.catalogue),
+            "min_confidence": min_confidence,
+            "answered": answered(strangers, held_out, labels, self.catalogue, min_confidence),
             "split_sha256": data.split_digest(folds),
             "training_flows": len(fitted),
             "validation_flows": len(validation),
-            "figures": self.figures(trained.network, temperature, held_out, labels),
+            "figures": self.figures(strangers, held_out, labels),
             "baselines": baselines(seen, held_out),
-            "by_protocol": by_protocol(trained.network, temperature, held_out, labels, self.catalogue),
+            "by_protocol": by_protocol(strangers, held_out, labels, self.catalogue),
         }
 
     def random(self, epochs, temperature):
@@ -62,19 +66,19 @@ class Study:
         held_out, seen = self.flows[folds == TEST_FOLD], self.flows[folds != TEST_FOLD]
         labels = data.vocabulary(seen)
         trained = self.train("random", seen, labels, epochs=epochs)
+        flattered = probabilities(train.logits_of(trained.network, held_out.packets, "cpu"), temperature)
         return {
             "split_sha256": data.split_digest(folds),
             "training_flows": len(seen),
-            "figures": self.figures(trained.network, temperature, held_out, labels),
+            "figures": self.figures(flattered, held_out, labels),
             "baselines": baselines(seen, held_out),
         }
 
     def final(self, epochs):
         return self.train("final", self.flows, data.vocabulary(self.flows), epochs=epochs)
 
-    def figures(self, network, temperature, flows, labels):
-        logits = train.logits_of(network, flows.packets, "cpu")
-        answers = evaluate.answer(probabilities(logits, temperature), labels, self.catalogue)
+    def figures(self, probability, flows, labels):
+        answers = evaluate.answer(probability, labels, self.catalogue)
         return {level: evaluate.evaluate(flows, answers, labels, self.catalogue, level) for level in evaluate.LEVELS}
 
     def kept(self, name, make):
@@ -99,13 +103,23 @@ def probabilities(logits, temperature):
 
 
 def least_confidence(probability, flows, labels, catalogue):
-    """The confidence below which an answer was wrong more often than right: right minus wrong answers is largest."""
+    """The confidence below which answers become `unknown`: as high as it may be without losing more than one right
+    answer in a hundred. What is below it is nearly always wrong; who wants surer answers asks for more in the policy.
+    """
     answers = evaluate.answer(probability, labels, catalogue)
-    weight = train.weights(flows)
-    gain = np.where(answers.protocol == flows.protocol, weight, -weight)
-    order = np.argsort(-answers.confidence, kind="stable")
-    best = int(np.cumsum(gain[order]).argmax())
-    return round(float(answers.confidence[order][best]), 3)
+    right = answers.protocol == flows.protocol
+    order = np.argsort(-answers.confidence[right], kind="stable")
+    kept = np.cumsum(train.weights(flows)[right][order])
+    last = int(np.searchsorted(kept, RIGHT_ANSWERS_KEPT * kept[-1]))
+    return round(float(answers.confidence[right][order][last]), 3)
+
+
+def answered(probability, flows, labels, catalogue, min_confidence):
+    """The share of flows that get an answer, and how many of those answers have the right protocol."""
+    answers = evaluate.answer(probability, labels, catalogue)
+    given = answers.confidence >= min_confidence
+    right = answers.protocol == flows.protocol
+    return {"share": float(given.mean()), "accuracy": float(right[given].mean()) if given.any() else 0.0}
 
 
 def baselines(seen, held_out):
@@ -122,10 +136,9 @@ def baselines(seen, held_out):
     return found
 
 
-def by_protocol(network, temperature, flows, labels, catalogue):
+def by_protocol(probability, flows, labels, catalogue):
     """Flows, recall and precision of each protocol with enough flows, most frequent first."""
-    logits = train.logits_of(network, flows.packets, "cpu")
-    said = evaluate.answer(probabilities(logits, temperature), labels, catalogue).protocol
+    said = evaluate.answer(probability, labels, catalogue).protocol
     names, counts = np.unique(flows.protocol.astype(str), return_counts=True)
     rows = []
     for name, count in sorted(zip(names, counts), key=lambda row: (-row[1], row[0])):

@@ -1,4 +1,5 @@
-"""One network, trained: Adam, cross entropy, stopped when the validation loss has not improved for ten epochs.
+"""One network, trained: Adam, cross entropy, 60 to 90 epochs, stopped when the last ten did not improve the
+validation loss.
 
 The loss is the mean of two cross entropies, of the service and of its protocol (the summed probability of the
 protocol's services): answers are judged at both levels, and flows of services too rare for the vocabulary still
@@ -26,7 +27,8 @@ from .ports import PortEvidence, input_scale
 
 @dataclass(frozen=True)
 class Knobs:
-    max_epochs: int = 60
+    min_epochs: int = 60
+    max_epochs: int = 90
     patience: int = 10
     batch: int = 256
     learning_rate: float = 3e-3
@@ -80,7 +82,7 @@ def losses(logits, service, protocol, matrix, protocol_share):
 class Trained:
     network: torch.nn.Module  # on the CPU, ready to answer
     labels: list
-    epochs: int  # after which the kept weights were reached
+    epochs: int
     history: list
 
 
@@ -121,7 +123,7 @@ def train(architecture, flows, labels, catalogue, *, name, seed, device, work, k
     """
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
-    started_as = fingerprint(architecture, flows, labels, seed, knobs, validation, epochs)
+    started_as = fingerprint(architecture, flows, labels, seed, knobs, validation)
     checkpoint = work / f"{name}.pt"
     last_epoch = epochs or knobs.max_epochs
 
@@ -133,16 +135,15 @@ def train(architecture, flows, labels, catalogue, *, name, seed, device, work, k
     averaged = architectures.build(architecture, len(labels)).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=knobs.learning_rate, weight_decay=knobs.weight_decay)
     average = Average(network, knobs.average)
-    best = {"loss": float("inf"), "epoch": 0, "state": None}
     history = []
 
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device)
-        if saved["started_as"] == started_as:
+        if saved["started_as"] == started_as and len(saved["history"]) <= last_epoch:
             network.load_state_dict(saved["network"])
             optimiser.load_state_dict(saved["optimiser"])
             average.state, average.steps = saved["average"], saved["steps"]
-            best, history = saved["best"], saved["history"]
+            history = saved["history"]
             print(f"{name}: goes on after epoch {len(history)}", flush=True)
 
     targets = Targets(flows, labels, catalogue)
@@ -153,7 +154,9 @@ def train(architecture, flows, labels, catalogue, *, name, seed, device, work, k
     matrix = torch.as_tensor(targets.matrix, device=device)
 
     def finished():
-        return len(history) >= last_epoch or (validation is not None and len(history) - best["epoch"] >= knobs.patience)
+        if len(history) >= last_epoch or validation is None:
+            return len(history) >= last_epoch
+        return len(history) >= knobs.min_epochs and len(history) - best_epoch(history) >= knobs.patience
 
     begin = time.monotonic()
     first = len(history)
@@ -179,25 +182,21 @@ def train(architecture, flows, labels, catalogue, *, name, seed, device, work, k
 
         row = {"epoch": epoch, "loss": round(float(total) / len(packets), 5)}
         averaged.load_state_dict(average.state)
-        if validation is None:
-            best = {"loss": row["loss"], "epoch": epoch, "state": clone(average.state)}
-        else:
+        if validation is not None:
             row.update(validate(averaged, validation, labels, catalogue, device, knobs))
-            if row["validation_loss"] < best["loss"]:
-                best = {"loss": row["validation_loss"], "epoch": epoch, "state": clone(average.state)}
         history.append(row)
-        report(name, row, last_epoch, (time.monotonic() - begin) / (epoch - first), best["epoch"])
+        report(name, row, last_epoch, (time.monotonic() - begin) / (epoch - first))
         torch.save({"started_as": started_as, "network": network.state_dict(), "optimiser": optimiser.state_dict(),
-                    "average": average.state, "steps": average.steps, "best": best, "history": history},
+                    "average": average.state, "steps": average.steps, "history": history},
                    checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)
 
-    averaged.load_state_dict(best["state"])
-    return Trained(averaged.cpu().eval(), labels, best["epoch"], history)
+    averaged.load_state_dict(average.state)
+    return Trained(averaged.cpu().eval(), labels, len(history), history)
 
 
-def clone(state):
-    return {name: value.clone() for name, value in state.items()}
+def best_epoch(history):
+    return min(history, key=lambda row: row["validation_loss"])["epoch"]
 
 
 def validate(network, flows, labels, catalogue, device, knobs):
@@ -213,16 +212,19 @@ def validate(network, flows, labels, catalogue, device, knobs):
     }
 
 
-def report(name, row, last_epoch, seconds, best_epoch):
+def report(name, row, last_epoch, seconds):
     left = (last_epoch - row["epoch"]) * seconds / 60
     figures = "  ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.items() if key != "epoch")
-    print(f"{name}: epoch {row['epoch']}/{last_epoch}  {figures}  best {best_epoch}  {seconds:.1f} s an epoch, "
-          f"at most {left:.0f} min left", flush=True)
+    print(f"{name}: epoch {row['epoch']}/{last_epoch}  {figures}  {seconds:.1f} s an epoch, at most "
+          f"{left:.0f} min left", flush=True)
 
 
-def fingerprint(architecture, flows, labels, seed, knobs, validation, epochs):
-    parts = [architecture, flows.digest(), labels, seed, asdict(knobs), epochs,
-             validation.digest() if validation is not None else None]
+def fingerprint(architecture, flows, labels, seed, knobs, validation):
+    """What decides the weights after an epoch; when to stop does not, so a run may be made longer later."""
+    stopping = ("min_epochs", "max_epochs", "patience")
+    recipe = {name: value for name, value in asdict(knobs).items() if name not in stopping}
+    watched = validation.digest() if validation is not None else None
+    parts = [architecture, flows.digest(), labels, seed, recipe, watched]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

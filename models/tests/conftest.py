@@ -18,7 +18,7 @@ KINDS = {"DNS": (17, 53, (40, 120)), "HTTP": (6, 80, (300, 1400)), "TLS": (6, 44
          "TLS.Google": (6, 443, (700, 1350))}
 
 
-def make_flows(count=240, seed=0):
+def make_flows(count=240, seed=0, repositories=12):
     random = np.random.default_rng(seed)
     packets = np.zeros((count, SEQUENCE_LENGTH, len(FEATURES)), dtype=np.float32)
     names, protos, repos, lengths = [], [], [], []
@@ -36,7 +36,7 @@ def make_flows(count=240, seed=0):
         names.append(name)
         protos.append(proto)
         lengths.append(length)
-        repos.append(f"someone/captures-{index // len(KINDS) % 12}")
+        repos.append(f"someone/captures-{index // len(KINDS) % repositories}")
     names = np.array(names, dtype=object)
     protocols = np.array([name.split(".")[0] for name in names], dtype=object)
     classes = np.where(protocols == "DNS", "management", "web").astype(object)

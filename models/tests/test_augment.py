@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ntc_models.augment import Knobs, augment, real_packets
-from ntc_models.data import DIRECTION, DST_PORT, GAP, PAYLOAD, SRC_PORT
+from ntc_models.data import DIRECTION, DST_PORT, GAP, PAYLOAD, SRC_PORT, WINDOW
 
-NOTHING = Knobs(client_port=0, server_port=0, prefix=0, late_start=0, gaps=0, window=0)
+NOTHING = Knobs(client_port=0, server_port=0, prefix=0, late_start=0, gaps=0, window=0, payload=0)
 
 
 def change(flows, **knobs):
@@ -61,9 +61,10 @@ def test_a_prefix_is_cut_and_padded(flows):
     assert real.sum() < real_packets(before).sum()
 
 
-@pytest.mark.parametrize(("knob", "column"), [("gaps", GAP), ("window", 3)])
+@pytest.mark.parametrize(("knob", "column"), [("gaps", GAP), ("window", WINDOW), ("payload", PAYLOAD)])
 def test_only_the_chosen_feature_is_stretched(flows, knob, column):
     before, after = change(flows, **{knob: 1.0})
     others = [index for index in range(6) if index != column]
     assert torch.equal(before[:, :, others], after[:, :, others])
     assert not torch.equal(before[:, :, column], after[:, :, column])
+    assert torch.equal(before[:, :, column] > 0, after[:, :, column] > 0)

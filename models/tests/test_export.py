@@ -26,13 +26,15 @@ def test_onnx_runtime_and_pytorch_agree(flows, network):
 
 def test_a_bundle_is_whole(flows, network, tmp_path):
     labels = data.vocabulary(flows)
-    row = {**evaluate.scores(flows.service, flows.service), "flows": 240, "known_accuracy": 1.0, "ece": 0.02,
-           "unknown_auroc": None, "majority": {"accuracy": 0.25}, "port_table": {"accuracy": 0.75, "macro_f1": 0.7}}
+    row = {**evaluate.scores(flows.service, flows.service), "flows": 240, "known_flows": 240,
+           "known_accuracy": 1.0, "ece": 0.02, "unknown_auroc": None, "majority": {"accuracy": 0.25},
+           "port_table": {"accuracy": 0.75, "macro_f1": 0.7}}
     figures = {level: row for level in evaluate.LEVELS}
     export.write_bundle(
         tmp_path / "cnn-rnn-2a", architecture="cnn-rnn-2a", network=network, labels=labels, temperature=1.2,
         min_confidence=0.4, flows=flows, training={"epochs": 3},
-        evaluation={"by_repository": figures, "random": figures},
+        evaluation={"by_repository": figures, "random": figures,
+                    "answered": {"share": 0.9, "accuracy": 0.8}},
         by_protocol=[{"protocol": "DNS", "flows": 60, "recall": 1.0, "precision": 1.0}])
     manifest = tomllib.loads((tmp_path / "cnn-rnn-2a" / "model.toml").read_text())
     assert manifest["output"]["labels"] == labels

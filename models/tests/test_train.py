@@ -7,7 +7,7 @@ import torch
 from conftest import make_flows
 from ntc_models import data, study, train
 
-QUICK = train.Knobs(max_epochs=3, batch=32, average=0.9)
+QUICK = train.Knobs(min_epochs=3, max_epochs=3, batch=32, average=0.9)
 
 
 def run(flows, services, work, knobs=QUICK, **options):
@@ -17,8 +17,8 @@ def run(flows, services, work, knobs=QUICK, **options):
 
 def test_it_learns_what_is_easy(flows, services, tmp_path):
     strangers = make_flows(80, seed=9)
-    trained = run(flows, services, tmp_path, replace(QUICK, max_epochs=12), validation=strangers)
-    assert trained.history[trained.epochs - 1]["protocol_accuracy"] > 0.9
+    trained = run(flows, services, tmp_path, replace(QUICK, min_epochs=12, max_epochs=12), validation=strangers)
+    assert trained.history[-1]["protocol_accuracy"] > 0.9
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(flows, services, tmp_path, monkeypatch):
@@ -38,6 +38,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(flows, services, tmp_pat
     resumed = run(flows, services, tmp_path / "parts", epochs=2)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_it_stops_when_the_last_epochs_were_no_better(flows, services, tmp_path, monkeypatch):
+    losses = iter([3.0, 2.0, 2.5, 2.5, 2.5, 2.5, 2.5])
+    monkeypatch.setattr(train, "validate", lambda *_: {"validation_loss": next(losses)})
+    knobs = replace(QUICK, min_epochs=3, max_epochs=7, patience=3)
+    assert run(flows, services, tmp_path, knobs, validation=flows).epochs == 5
 
 
 def test_weights_give_every_repository_a_voice(flows):
@@ -64,6 +71,10 @@ def test_the_temperature_undoes_overconfidence(flows, services):
         logits[row, labels.index(said)] = 12.0
     logits = torch.as_tensor(logits, dtype=torch.float32)
     assert train.fit_temperature(logits, flows, labels, services) > 3
-    # Below the least confidence, answers are more often wrong than right.
     probability = study.probabilities(logits, 5.0)
-    assert 0 < study.least_confidence(probability, flows, labels, services) <= 1
+    least = study.least_confidence(probability, flows, labels, services)
+    said = train.evaluate.answer(probability, labels, services)
+    right = said.protocol == flows.protocol
+    assert 0.98 <= (said.confidence[right] >= least - 1e-3).mean()
+    found = study.answered(probability, flows, labels, services, least)
+    assert 0.5 < found["accuracy"] <= 1 and 0.5 < found["share"] <= 1

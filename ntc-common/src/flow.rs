@@ -240,7 +240,7 @@ impl FlowState {
             self.last_ns = now_ns;
         }
         W::fetch_add(&mut self.packets[direction], 1);
-        W::fetch_add(&mut self.bytes[direction], packet.ip_len as u64);
+        W::fetch_add(&mut self.bytes[direction], u64::from(packet.ip_len));
         let closes = self.close::<W>(packet, from_source, now_ns, rule);
         // Looked at before it is taken, so that a long flow does not count its packets here as well.
         let index = if self.sequence < rule.sequence_length {
@@ -272,11 +272,13 @@ impl FlowState {
             flow_flags::FIN_BACKWARD
         };
         let flags = W::fetch_or(&mut self.flags, bits) | bits;
+        // 0 says open, and a capture may begin at 0.
+        let closed_ns = if now_ns == 0 { 1 } else { now_ns };
         if bits == flow_flags::RST {
-            self.closed_ns = now_ns;
+            self.closed_ns = closed_ns;
             Some(if flags & flow_flags::FINS == flow_flags::FINS { End::Fin } else { End::Rst })
         } else if flags & flow_flags::FINS == flow_flags::FINS {
-            self.closed_ns = now_ns;
+            self.closed_ns = closed_ns;
             Some(End::Fin)
         } else {
             None

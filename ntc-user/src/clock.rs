@@ -7,9 +7,23 @@ pub fn monotonic_ns() -> u64 {
     ns(ClockId::Monotonic)
 }
 
-/// Unix time in ns of a `CLOCK_MONOTONIC` time, by today's distance between the two clocks.
-pub fn unix_ns(monotonic: u64) -> u64 {
-    ns(ClockId::Realtime).saturating_sub(monotonic_ns()).saturating_add(monotonic)
+/// From `CLOCK_MONOTONIC` to Unix time, by the distance between the two clocks when this was made: one distance
+/// for all times, so that a flow's first packet has one Unix time however often it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct UnixTime {
+    offset_ns: u64,
+}
+
+impl UnixTime {
+    /// By the distance as it is now.
+    pub fn now() -> Self {
+        Self { offset_ns: ns(ClockId::Realtime).saturating_sub(monotonic_ns()) }
+    }
+
+    /// Unix time in ns of a `CLOCK_MONOTONIC` time in ns.
+    pub const fn of(self, monotonic_ns: u64) -> u64 {
+        self.offset_ns.saturating_add(monotonic_ns)
+    }
 }
 
 fn ns(clock: ClockId) -> u64 {

@@ -33,7 +33,7 @@ use crate::{
     batch::{self, BATCH_FLOWS},
     capture::ring::{RingReader, records},
     classify::{Model, ModelError},
-    clock,
+    clock::{self, UnixTime},
     event::{self, Event, LabelEvent, Percentiles, Ready, Stats},
     features::{self, FLOW_VALUES},
     kernel::{
@@ -131,6 +131,8 @@ pub async fn run(
     let pins = PinDirectory::claim(&config.pin_dir)?;
     pins.release_links();
     let mut ebpf = load::load(&config.kernel, Some(&pins))?;
+    #[cfg(debug_assertions)]
+    tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
     let ring = RingReader::open(&mut ebpf)?;
     if !config.dry_run {
         tables::write_policy(pins.path(), &policy.services, &policy.classes)?;
@@ -302,6 +304,7 @@ fn answer(
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
+    let unix_time = UnixTime::now();
     while batch::next(questions, &mut batch).is_some() {
         for (question, row) in batch.iter().zip(values.chunks_exact_mut(FLOW_VALUES)) {
             features::write(&question.id, question.sequence.packets(), row);
@@ -326,7 +329,7 @@ fn answer(
             let (service, protocol, class) = LabelEvent::names(answer);
             let event = LabelEvent {
                 flow: question.id,
-                first_ts_ns: clock::unix_ns(question.id.start_ns),
+                first_ts_ns: unix_time.of(question.id.start_ns),
                 service,
                 protocol,
                 class,

@@ -53,12 +53,13 @@ fn step(name: &'static str, work: impl FnOnce() -> Result<()>) -> Step {
     Step { name, took: start.elapsed(), result }
 }
 
-/// Every crate but the BPF one, whose programs are tested through the kernel by the crate `tests/`.
+/// Every crate but the BPF one, whose programs are tested through the kernel by the crate `tests/`. In the release
+/// profile: the heavy crates are compiled once for `run` and `test`, and the object that ships is the one tested.
 fn rust_tests(tally: &mut Tally) -> Result<()> {
     let skipped = workspace::tools().join("skipped-tests");
     fs::write(&skipped, "").with_context(|| format!("cannot write {}", skipped.display()))?;
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace", "--exclude", "ntc-ebpf", "--no-fail-fast"]);
+    cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf", "--no-fail-fast"]);
     cargo.env(SKIPPED_TESTS, &skipped);
     let result = watch(&mut cargo, Runner::Libtest, tally);
     for line in fs::read_to_string(&skipped)?.lines() {

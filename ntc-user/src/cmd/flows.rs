@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     catalogue::{Catalogue, class_name},
     cli::{FlowsArgs, LiveFormat},
-    clock,
+    clock::{self, UnixTime},
     flow::FlowId,
     kernel::tables::{self, Flows, Labels},
 };
@@ -41,13 +41,13 @@ struct Line {
 }
 
 impl Line {
-    fn new(key: FlowKey, state: &FlowState, label: &Label) -> Self {
+    fn new(key: FlowKey, state: &FlowState, label: &Label, unix_time: UnixTime) -> Self {
         let upper_is_source = state.flags & flow_flags::UPPER_IS_SOURCE != 0;
         let (service, protocol) = Catalogue::shipped().names(label.service);
         Self {
             flow: FlowId { key, start_ns: state.start_ns, upper_is_source },
-            first_ts_ns: clock::unix_ns(state.start_ns),
-            last_ts_ns: clock::unix_ns(state.last_ns),
+            first_ts_ns: unix_time.of(state.start_ns),
+            last_ts_ns: unix_time.of(state.last_ns),
             packets: state.packets.iter().sum(),
             bytes: state.bytes.iter().sum(),
             service,
@@ -101,13 +101,14 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &Flows, args: &FlowsArgs) 
             "PROTO", "SOURCE", "DESTINATION", "PACKETS", "BYTES", "SERVICE", "CLASS", "CONF", "STAGE"
         )?;
     }
+    let unix_time = UnixTime::now();
     for (key, label) in labels.iter().filter_map(Result::ok) {
         // A label without its flow is about to go.
         let Some(state) = tables::lookup(flows, &key)?.filter(|state| state.start_ns == label.start_ns)
         else {
             continue;
         };
-        let line = Line::new(key, &state, &label);
+        let line = Line::new(key, &state, &label, unix_time);
         if !line.wanted(args) {
             continue;
         }

@@ -3,6 +3,8 @@
 pub mod attach;
 pub mod heartbeat;
 pub mod load;
+#[cfg(debug_assertions)]
+pub mod log;
 pub mod pins;
 pub mod tables;
 

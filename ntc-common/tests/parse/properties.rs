@@ -1,0 +1,218 @@
+//! What holds for any packet at all.
+
+use ntc_common::{
+    error::ParseError,
+    key::{FlowKey, IPPROTO_TCP, IPPROTO_UDP},
+    link::LinkType,
+    packet::{NO_VLAN, Packet},
+    parse,
+    source::Captured,
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use crate::packets::{
+    AUTHENTICATION, Builder, DESTINATION, DOT1AD, DOT1Q, HOP_BY_HOP, MPLS, QINQ, ROUTING, parse_cut,
+};
+
+const LINKS: [LinkType; 7] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::Null,
+    LinkType::Ppp,
+    LinkType::CiscoHdlc,
+    LinkType::LinuxSll,
+    LinkType::LinuxSll2,
+];
+
+/// A packet with every bit of its fields set, to find fields that the parser leaves as they were.
+const DIRTY: Packet = Packet {
+    key: FlowKey {
+        lower_addr: [0xff; 16],
+        upper_addr: [0xff; 16],
+        lower_port: [0xff; 2],
+        upper_port: [0xff; 2],
+        protocol: 0xff,
+        ip_version: 0xff,
+        reserved: [0xff; 2],
+    },
+    from_upper: true,
+    payload_len: u32::MAX,
+    ip_len: u32::MAX,
+    window: u16::MAX,
+    tcp_flags: u8::MAX,
+    dscp: u8::MAX,
+    vlan: 1,
+    ip_offset: u16::MAX,
+    zero_ip_len: true,
+};
+
+/// Parses, and checks what must hold for any result.
+fn checked(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, ParseError> {
+    let result = parse_cut(link, bytes, wire_len);
+    let wire_len = wire_len.max(bytes.len());
+    let Ok(packet) = result else { return result };
+
+    let mut dirty = DIRTY;
+    assert_eq!(parse::parse(&Captured::new(bytes, wire_len), link, &mut dirty), Ok(()));
+    assert_eq!(dirty, packet, "every field is written");
+
+    let (ip_offset, ip_len) = (usize::from(packet.ip_offset), packet.ip_len as usize);
+    assert!(ip_offset + ip_len <= wire_len);
+    let ip_header = if packet.key.ip_version == 4 { 20 } else { 40 };
+    let transport_header = if packet.key.protocol == IPPROTO_TCP { 20 } else { 8 };
+    assert!(packet.payload_len as usize + ip_header + transport_header <= ip_len);
+    assert!(ip_offset + ip_header + transport_header <= bytes.len());
+    assert_eq!(bytes[ip_offset] >> 4, packet.key.ip_version);
+    assert!([4, 6].contains(&packet.key.ip_version));
+    assert!([IPPROTO_TCP, IPPROTO_UDP].contains(&packet.key.protocol));
+    assert!((packet.key.lower_addr, packet.key.lower_port) <= (packet.key.upper_addr, packet.key.upper_port));
+    assert_eq!(packet.key.reserved, [0; 2]);
+    assert!(packet.dscp < 64);
+    assert!(packet.vlan < 0x1000 || packet.vlan == NO_VLAN);
+    if packet.key.protocol == IPPROTO_UDP {
+        assert_eq!((packet.window, packet.tcp_flags), (0, 0));
+    }
+    if packet.zero_ip_len {
+        assert_eq!(ip_offset + ip_len, wire_len);
+    } else {
+        assert!(ip_len <= 40 + 0xffff);
+        let padded = [bytes, &[0x45; 9]].concat();
+        // Only a packet that was captured whole can be padded.
+        if bytes.len() == wire_len {
+            assert_eq!(parse_cut(link, &padded, padded.len()), result, "padding changes nothing");
+        }
+    }
+    result
+}
+
+fn any_link() -> impl Strategy<Value = Builder> {
+    let tags = vec((select(vec![DOT1Q, DOT1AD, QINQ]), any::<u16>()), 0..=4);
+    (select(Builder::every_link()), tags, 0..3, 1..=4_usize).prop_map(|(link, tags, inner, labels)| {
+        if !matches!(link.link, LinkType::Ethernet | LinkType::LinuxSll | LinkType::LinuxSll2) {
+            return link;
+        }
+        let tagged = tags.into_iter().fold(link, |packet, (tpid, tci)| packet.tag(tpid, tci));
+        match inner {
+            0 => tagged,
+            1 => tagged.pppoe(),
+            _ => tagged.mpls(MPLS, labels),
+        }
+    })
+}
+
+prop_compose! {
+    /// A valid packet of any kind.
+    fn any_packet()(
+        link in any_link(),
+        v6 in any::<bool>(),
+        options in 0..=10_usize,
+        extensions in vec((select(vec![HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION]), 1..4_usize), 0..7),
+        first_fragment in any::<bool>(),
+        udp in any::<bool>(),
+        flags in any::<u8>(),
+        window in any::<u16>(),
+        tcp_options in 0..=10_usize,
+        dscp in 0..64_u8,
+        payload in 0..200_usize,
+        zero_len in prop::bool::weighted(0.1),
+    ) -> Builder {
+        let mut packet = link.dscp(dscp).payload(payload);
+        if v6 {
+            packet = packet.v6();
+            for (kind, words) in extensions {
+                packet = packet.extension(kind, words * 8);
+            }
+        } else {
+            packet = packet.ipv4_options(options);
+        }
+        if first_fragment {
+            packet = packet.fragment(0, true);
+        }
+        packet = if udp {
+            packet.udp()
+        } else if tcp_options > 0 {
+            packet.tcp_options(tcp_options)
+        } else {
+            packet.tcp(flags, window)
+        };
+        if zero_len { packet.ip_len_field(0) } else { packet }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(
+        link in select(LINKS.to_vec()),
+        bytes in vec(any::<u8>(), 0..200),
+        more in 0..2000_usize,
+    ) {
+        let _ = checked(link, &bytes, bytes.len() + more);
+        // A wire length below what was captured is raised.
+        let _ = checked(link, &bytes, 0);
+    }
+
+    #[test]
+    fn random_bytes_behind_a_plausible_start_never_panic(
+        link in any_link(),
+        v6 in any::<bool>(),
+        bytes in vec(any::<u8>(), 0..200),
+        protocol in select(vec![0, 6, 17, 43, 44, 51, 60]),
+        more in 0..70_000_usize,
+    ) {
+        let link = if v6 { link.v6() } else { link };
+        let mut whole = link.build()[..link.ip_offset()].to_vec();
+        whole.extend(bytes);
+        for (at, byte) in if v6 { [(0, 0x60), (6, protocol)] } else { [(0, 0x45), (9, protocol)] } {
+            if let Some(place) = whole.get_mut(link.ip_offset() + at) {
+                *place = byte;
+            }
+        }
+        let _ = checked(link.link, &whole, whole.len() + more);
+    }
+
+    #[test]
+    fn valid_packets_parse_and_their_replies_share_the_key(packet in any_packet()) {
+        let bytes = packet.build();
+        let there = checked(packet.link, &bytes, bytes.len());
+        prop_assert!(there.is_ok(), "{there:?}");
+        let back = packet.reply().parse().unwrap();
+        let there = there.unwrap();
+        prop_assert_eq!(Packet { from_upper: !there.from_upper, ..there }, back);
+    }
+
+    #[test]
+    fn a_truncated_packet_is_an_error_or_the_same(packet in any_packet()) {
+        let bytes = packet.build();
+        let whole = checked(packet.link, &bytes, bytes.len()).unwrap();
+        for cut in 0..bytes.len() {
+            // By a snap length: the headers are all that is needed.
+            let by_snap = checked(packet.link, &bytes[..cut], bytes.len());
+            prop_assert_eq!(by_snap.is_ok(), cut >= packet.needed(), "cut at {}", cut);
+            if let Ok(same) = by_snap {
+                prop_assert_eq!(same, whole);
+            }
+            // On the wire: the IP length tells that something is missing, unless it says nothing.
+            let on_wire = checked(packet.link, &bytes[..cut], cut);
+            prop_assert!(on_wire.is_err() || whole.zero_ip_len, "cut at {}", cut);
+        }
+    }
+
+    #[test]
+    fn mutated_packets_never_panic(
+        packet in any_packet(),
+        mutations in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        more in 0..3000_usize,
+    ) {
+        let mut bytes = packet.build();
+        for (at, byte) in mutations {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = checked(packet.link, &bytes, bytes.len());
+        let cut = cut.index(bytes.len());
+        let _ = checked(packet.link, &bytes[..cut], cut + more);
+    }
+}

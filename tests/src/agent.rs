@@ -1,0 +1,152 @@
+//! The command `ntc`, as it was built with the tests.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{net::Namespace, root};
+
+/// The binary, built first if need be.
+///
+/// # Errors
+/// It cannot be built.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    let test = std::env::current_exe()?;
+    // target/<profile>/deps/<test>
+    let profile = test.parent().and_then(Path::parent).context("no target folder")?;
+    let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("building failed before"))?;
+    if !*built {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(root()).args(["build", "--quiet", "--package", "ntc-user", "--bin", "ntc"]);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        ensure!(cargo.status()?.success(), "ntc cannot be built");
+        *built = true;
+    }
+    Ok(profile.join("ntc"))
+}
+
+/// A running agent, killed on drop.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+    /// Where it pins its maps: a folder of its own.
+    pub pin_dir: PathBuf,
+}
+
+impl Agent {
+    /// Starts `ntc run --format json` in a namespace and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready; its stderr says why.
+    pub fn start(namespace: &Namespace, pin_dir: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut child = namespace
+            .prepare(binary()?)
+            .args(["run", "--format", "json", "--pin-dir"])
+            .arg(pin_dir)
+            .args(arguments)
+            .env("ORT_DYLIB_PATH", root().join(".tools/onnxruntime/libonnxruntime.so"))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("stdout")?;
+        let mut agent = Self { child, lines: BufReader::new(stdout).lines(), pin_dir: pin_dir.to_path_buf() };
+        let first = agent.event()?.context("the agent ended before it was ready")?;
+        ensure!(first["event"] == "ready", "first event: {first}");
+        Ok(agent)
+    }
+
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// A line that is no JSON.
+    pub fn event(&mut self) -> anyhow::Result<Option<Value>> {
+        self.lines.next().map(|line| Ok(serde_json::from_str(&line?)?)).transpose()
+    }
+
+    /// Events up to the first that `wanted` picks.
+    ///
+    /// # Errors
+    /// None came within ten seconds' worth of statistics, or before the end.
+    pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Some(event) = self.event()? {
+            if wanted(&event) {
+                return Ok(event);
+            }
+            // The agent speaks every second, so this is looked at.
+            ensure!(Instant::now() < deadline, "no such event within ten seconds; the last was {event}");
+        }
+        bail!("the agent ended before such an event");
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has gone already.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32).context("pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Ends it in an orderly way and returns all its remaining events.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn stop(mut self) -> anyhow::Result<Vec<Value>> {
+        self.signal(Signal::INT)?;
+        let mut events = Vec::new();
+        while let Some(event) = self.event()? {
+            events.push(event);
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the agent ended with {status}");
+        Ok(events)
+    }
+
+    /// Waits for its end after a signal.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn wait(mut self) -> anyhow::Result<std::process::ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Gone already, mostly.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A pin directory of a test's own.
+#[derive(Debug)]
+pub struct PinDir(pub PathBuf);
+
+impl PinDir {
+    /// Named after process and test.
+    pub fn new(test: &str) -> Self {
+        Self(Path::new("/sys/fs/bpf").join(format!("ntc-t{}-{test}", std::process::id())))
+    }
+}
+
+impl Drop for PinDir {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            // What the test made, the test removes.
+            let _ = ntc_user::kernel::pins::remove(&self.0);
+        }
+    }
+}

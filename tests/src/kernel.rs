@@ -1,0 +1,166 @@
+//! ntc's programs, run packet by packet (`BPF_PROG_TEST_RUN`), and their maps.
+
+use std::borrow::BorrowMut;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+};
+use ntc_common::{
+    key::FlowKey,
+    label::Label,
+    ledger::Ledger,
+    policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
+    record::PacketRecord,
+};
+use ntc_user::{
+    capture::ring::records,
+    kernel::load::{self, Settings},
+    policy::Policy,
+};
+
+/// The interface that test runs of tc programs seem to be on: loopback.
+const TEST_RUN_INTERFACE: u32 = 1;
+/// Offsets in `struct __sk_buff` (include/uapi/linux/bpf.h).
+const SK_BUFF: usize = 192;
+const MARK: usize = 8;
+const PRIORITY: usize = 32;
+
+/// The loaded object, unpinned and unattached.
+pub struct Programs {
+    /// The object itself.
+    pub ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+}
+
+/// What a tc program made of a packet.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// `skb->mark`.
+    pub mark: u32,
+    /// `skb->priority`.
+    pub priority: u32,
+    /// The bytes afterwards.
+    pub bytes: Vec<u8>,
+}
+
+impl Programs {
+    /// Loads the object; tc ingress accounts packets, too, and enforces.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let mut ebpf = load::load(settings, None)?;
+        let ring = RingBuf::try_from(ebpf.take_map("PACKETS").context("PACKETS")?)?;
+        let mut programs = Self { ebpf, ring };
+        programs.interface(interface_flags::CAPTURED_AT_TC | interface_flags::ENFORCED)?;
+        Ok(programs)
+    }
+
+    /// Sets the flags of the interface that tc test runs are on.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn interface(&mut self, flags: u32) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("INTERFACES").context("INTERFACES")?;
+        HashMap::<_, u32, u32>::try_from(map)?.insert(TEST_RUN_INTERFACE, flags, 0)?;
+        Ok(())
+    }
+
+    /// Gives a frame to the XDP program.
+    ///
+    /// # Errors
+    /// The kernel takes no such frame.
+    pub fn xdp(&mut self, frame: &[u8]) -> anyhow::Result<TestRunResult> {
+        let program: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
+        Ok(program.test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() })?)
+    }
+
+    /// Gives a frame to a tc program.
+    ///
+    /// # Errors
+    /// The kernel takes no such frame.
+    pub fn tc(&mut self, name: &'static str, frame: &[u8], mark: u32) -> anyhow::Result<Verdict> {
+        let program: &mut SchedClassifier = load::program(&mut self.ebpf, name)?;
+        let (mut ctx_in, mut ctx_out) = (vec![0; SK_BUFF], vec![0; SK_BUFF]);
+        ctx_in[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
+        let mut bytes = vec![0; frame.len() + 256];
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut bytes),
+            ctx_in: Some(&ctx_in),
+            ctx_out: Some(&mut ctx_out),
+            ..TestRunOptions::new()
+        })?;
+        bytes.truncate(result.data_size_out as usize);
+        let word =
+            |at: usize| -> anyhow::Result<u32> { Ok(u32::from_ne_bytes(ctx_out[at..at + 4].try_into()?)) };
+        Ok(Verdict { mark: word(MARK)?, priority: word(PRIORITY)?, bytes })
+    }
+
+    /// The next record in the ring.
+    pub fn record(&mut self) -> Option<PacketRecord> {
+        let item = self.ring.next()?;
+        records(&item).next()
+    }
+
+    /// The counts of all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn ledger(&self) -> anyhow::Result<Ledger> {
+        let map = PerCpuArray::<_, Ledger>::try_from(self.ebpf.map("LEDGER").context("LEDGER")?)?;
+        let mut sum = Ledger::ZERO;
+        map.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// What the tc programs did, on all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn enforcement(&self) -> anyhow::Result<Enforcement> {
+        let map =
+            PerCpuArray::<_, Enforcement>::try_from(self.ebpf.map("ENFORCEMENT").context("ENFORCEMENT")?)?;
+        let mut sum = Enforcement::ZERO;
+        map.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// Writes a policy.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn policy(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("CLASSES").context("CLASSES")?;
+        let mut map = Array::<_, ClassAction>::try_from(map)?;
+        for (class, action) in (0..).zip(&policy.classes) {
+            map.set(class, action, 0)?;
+        }
+        let map = self.ebpf.map_mut("SERVICES").context("SERVICES")?;
+        let mut map = Array::<_, ServiceAction>::try_from(map)?;
+        for (service, action) in &policy.services {
+            map.set(u32::from(*service), action, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a label, whatever flow there is.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn label(&mut self, key: &FlowKey, label: &Label) -> anyhow::Result<()> {
+        self.labels()?.insert(key, label, 0)?;
+        Ok(())
+    }
+
+    /// The label of a key.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn labels(&mut self) -> anyhow::Result<HashMap<impl BorrowMut<MapData>, FlowKey, Label>> {
+        Ok(HashMap::try_from(self.ebpf.map_mut("LABELS").context("LABELS")?)?)
+    }
+}

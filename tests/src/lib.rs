@@ -1,0 +1,39 @@
+//! What the tests of ntc as a whole share.
+//!
+//! | module | gives |
+//! | --- | --- |
+//! | [`corpus`] | the labelled captures, where they are at hand |
+//! | [`frames`] | packets made to order, and capture files of them |
+//! | [`net`] | network namespaces that go with the test |
+//! | [`wire`] | sending frames as they are |
+//! | [`kernel`] | ntc's programs, run packet by packet |
+//! | [`agent`] | the command `ntc` |
+
+pub mod agent;
+pub mod corpus;
+pub mod frames;
+pub mod kernel;
+pub mod net;
+pub mod wire;
+
+use std::io::Write as _;
+
+/// Says that a test cannot run here, and why; `cargo xtask test` counts it as skipped.
+///
+/// # Errors
+/// The file for such lines cannot be written.
+pub fn skip(test: &str, reason: &str) -> std::io::Result<()> {
+    match std::env::var_os("NTC_SKIPPED_TESTS") {
+        Some(path) => {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+            writeln!(file, "{test}: {reason}")
+        }
+        // Written directly: libtest would hold back what `eprintln!` prints.
+        None => writeln!(std::io::stderr(), "skipped: {test}: {reason}"),
+    }
+}
+
+/// The project's root.
+pub fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,212 @@
+//! The agent's life: it labels, it ends, it dies, it comes back.
+
+use std::{
+    net::IpAddr,
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, ensure};
+use ntc_tests::{
+    agent::{Agent, PinDir, binary},
+    frames::Frame,
+    net::Namespace,
+    wire::RawSocket,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A host with an agent on `r0`, and one that sends to it.
+struct Link {
+    agent_side: Namespace,
+    far_side: Namespace,
+    pins: PinDir,
+}
+
+impl Link {
+    fn new(test: &str) -> anyhow::Result<Self> {
+        let (agent_side, far_side) = (Namespace::new()?, Namespace::new()?);
+        agent_side.veth("r0", &far_side, "s0")?;
+        Ok(Self { agent_side, far_side, pins: PinDir::new(test) })
+    }
+
+    fn agent(&self, more: &[&str]) -> anyhow::Result<Agent> {
+        Agent::start(&self.agent_side, &self.pins.0, &[&["--iface", "r0"], more].concat())
+    }
+
+    /// A short HTTP exchange: handshake, request, answer, and FIN from both sides. The answers come in by the
+    /// same interface, as on a bridge.
+    fn exchange(&self, port: u16) -> anyhow::Result<()> {
+        let (client, server): (IpAddr, IpAddr) = ("192.0.2.10".parse()?, "198.51.100.10".parse()?);
+        let to = |flags, payload| Frame::tcp((client, port), (server, 80), flags, payload);
+        let from = |flags, payload| Frame { tcp: Some(flags), ..to(0, 0).reply(payload) };
+        let frames = [
+            to(0x02, 0),
+            from(0x12, 0),
+            to(0x10, 0),
+            to(0x18, 78),
+            from(0x18, 900),
+            to(0x11, 0),
+            from(0x11, 0),
+            to(0x10, 0),
+        ];
+        self.far_side.enter(|| {
+            let socket = RawSocket::open("s0")?;
+            Ok(frames.iter().try_for_each(|frame| socket.send(&frame.bytes()))?)
+        })
+    }
+
+    fn ntc(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(binary()?);
+        Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
+    }
+
+    /// What hangs on the interface, as `ip` tells it.
+    fn xdp_attached(&self) -> anyhow::Result<bool> {
+        let output = self.agent_side.prepare("ip").args(["-d", "link", "show", "dev", "r0"]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).contains("prog/xdp"))
+    }
+}
+
+fn of_port(port: u16) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "label" && event["src_port"] == port
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+#[test]
+fn it_labels_tells_and_leaves_nothing_behind() -> anyhow::Result<()> {
+    let link = Link::new("labels")?;
+    let mut agent = link.agent(&[])?;
+    ensure!(link.xdp_attached()?);
+    link.exchange(40_001)?;
+    let label = agent.until(of_port(40_001))?;
+    ensure!(label["reason"] == "closed" && label["stage"] == "final" && label["packets"] == 7, "{label}");
+    ensure!(label["written"] == true && label["dst_ip"] == "198.51.100.10", "{label}");
+    // The last ACK came after the close: asked again, with all eight packets.
+    let again = agent.until(of_port(40_001))?;
+    ensure!(again["packets"] == 8 && again["first_ts_ns"] == label["first_ts_ns"], "{again}");
+
+    let flows = link.ntc(&["flows", "--format", "json", "--port", "40001"])?;
+    let flow: Value = serde_json::from_slice(&flows.stdout).with_context(|| text(&flows))?;
+    ensure!(flow["packets"] == 8 && flow["service"] == again["service"], "{flow}");
+    let none = link.ntc(&["flows", "--format", "json", "--port", "1"])?;
+    ensure!(none.status.success() && none.stdout.is_empty());
+    let dump =
+        Command::new("bpftool").args(["map", "dump", "pinned"]).arg(link.pins.0.join("LABELS")).output()?;
+    for field in ["lower_addr", "upper_port", "service", "confidence", "model_epoch", "stage"] {
+        ensure!(text(&dump).contains(field), "bpftool does not name {field}: {}", text(&dump));
+    }
+    let stats = link.ntc(&["stats", "--format", "json"])?;
+    let stats: Value = serde_json::from_slice(&stats.stdout)?;
+    ensure!(stats["ledger"]["seen"] == 8 && stats["ledger"]["closes"] == true, "{stats}");
+
+    let events = agent.stop()?;
+    let summary = events.last().context("no summary")?;
+    ensure!(summary["event"] == "summary" && summary["labelled"] == 1, "{summary}");
+    ensure!(!link.pins.0.exists() && !link.xdp_attached()?);
+    let gone = link.ntc(&["flows"])?;
+    ensure!(gone.status.code() == Some(1) && text(&gone).contains("is `ntc run` running"), "{}", text(&gone));
+    Ok(())
+}
+
+#[test]
+fn killed_it_leaves_labels_to_read_and_a_restart_takes_over() -> anyhow::Result<()> {
+    let link = Link::new("killed")?;
+    let mut agent = link.agent(&[])?;
+    link.exchange(40_002)?;
+    agent.until(of_port(40_002))?;
+    agent.signal(Signal::KILL)?;
+    agent.wait()?;
+    ensure!(!link.xdp_attached()?, "programs go with their agent");
+    let flows = link.ntc(&["flows"])?;
+    ensure!(text(&flows).contains(":40002"), "labels can be read without an agent: {}", text(&flows));
+
+    let mut agent = link.agent(&[])?;
+    let flows = link.ntc(&["flows"])?;
+    ensure!(text(&flows).contains(":40002"), "the new agent took the labels over: {}", text(&flows));
+    link.exchange(40_003)?;
+    agent.until(of_port(40_003))?;
+
+    let mut second = link.agent_side.prepare(binary()?);
+    let second =
+        with_runtime(second.args(["run", "--iface", "r0", "--pin-dir"]).arg(&link.pins.0)).output()?;
+    ensure!(
+        second.status.code() == Some(1) && text(&second).contains("another ntc agent"),
+        "{}",
+        text(&second)
+    );
+    let detach = link.ntc(&["detach"])?;
+    ensure!(
+        detach.status.code() == Some(1) && text(&detach).contains("another ntc agent"),
+        "{}",
+        text(&detach)
+    );
+    agent.stop()?;
+    ensure!(!link.pins.0.exists());
+    Ok(())
+}
+
+fn with_runtime(command: &mut Command) -> &mut Command {
+    command.env("ORT_DYLIB_PATH", ntc_tests::root().join(".tools/onnxruntime/libonnxruntime.so"))
+}
+
+#[test]
+fn told_to_stay_it_stays_until_detached() -> anyhow::Result<()> {
+    let link = Link::new("stay")?;
+    link.agent(&["--stay"])?.stop()?;
+    ensure!(link.xdp_attached()? && link.pins.0.exists());
+    link.exchange(40_004)?;
+    let stats = link.ntc(&["stats", "--format", "json"])?;
+    let stats: Value = serde_json::from_slice(&stats.stdout).with_context(|| text(&stats))?;
+    ensure!(stats["ledger"]["seen"] == 8, "it goes on counting: {stats}");
+    ensure!(stats["enforcement"]["stale"] == 8, "and touches no packet: {stats}");
+    // The next agent takes the place of the programs that stayed.
+    link.agent(&["--stay"])?.stop()?;
+    let detach = link.ntc(&["detach"])?;
+    ensure!(detach.status.success(), "{}", text(&detach));
+    ensure!(!link.pins.0.exists() && !link.xdp_attached()?);
+    ensure!(link.ntc(&["detach"])?.status.success(), "nothing to do is no failure");
+    Ok(())
+}
+
+#[test]
+fn pins_of_another_size_are_refused() -> anyhow::Result<()> {
+    let link = Link::new("sizes")?;
+    let agent = link.agent(&["--max-flows", "128"])?;
+    agent.signal(Signal::KILL)?;
+    agent.wait()?;
+    let mut command = link.agent_side.prepare(binary()?);
+    let refused =
+        with_runtime(command.args(["run", "--iface", "r0", "--pin-dir"]).arg(&link.pins.0)).output()?;
+    let said = text(&refused);
+    ensure!(refused.status.code() == Some(1), "{said}");
+    ensure!(said.contains("128 entries") && said.contains("ntc detach"), "{said}");
+    ensure!(link.ntc(&["detach"])?.status.success());
+    link.agent(&[])?.stop()?;
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_named() -> anyhow::Result<()> {
+    let link = Link::new("mistakes")?;
+    let run = |arguments: &[&str]| -> anyhow::Result<(Option<i32>, String)> {
+        let mut command = link.agent_side.prepare(binary()?);
+        let output = with_runtime(command.args(arguments).arg("--pin-dir").arg(&link.pins.0)).output()?;
+        Ok((output.status.code(), text(&output)))
+    };
+    let (code, said) = run(&["run", "--iface", "r7"])?;
+    ensure!(code == Some(1) && said.contains("interface r7: there is none of that name"), "{said}");
+    let (code, said) = run(&["run"])?;
+    ensure!(code == Some(1) && said.contains("give --iface or --capture"), "{said}");
+    let (code, said) = run(&["run", "--iface", "r0", "--model", "/nonexistent"])?;
+    ensure!(code == Some(1) && said.contains("/nonexistent/model.toml"), "{said}");
+    let (code, said) = run(&["run", "--iface", "r0", "--onnxruntime", "/nonexistent.so"])?;
+    ensure!(code == Some(1) && said.contains("--onnxruntime names /nonexistent.so"), "{said}");
+    let (code, said) = run(&["run", "--iface", "r0", "--ring-bytes", "5000"])?;
+    ensure!(code == Some(2) && said.contains("no power of two"), "{said}");
+    ensure!(!Path::new(&link.pins.0).exists(), "nothing is left of an agent that did not start");
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! `cargo xtask run`: real servers and clients in network namespaces, the agent on the router between them, and a
+//! summary of what it made of their flows.
+//!
+//! ```text
+//!   ntc-client ---- to-client | ntc-router | to-server ---- ntc-server
+//!     clients                   agent, HTB                    servers
+//! ```
+
+mod agent;
+mod board;
+mod host;
+mod image;
+mod net;
+mod process;
+mod services;
+mod shaping;
+mod summary;
+mod traffic;
+mod view;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{BufWriter, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use agent::{Agent, Event};
+use anyhow::{Context, Result, anyhow, bail};
+use board::Board;
+use host::Host;
+use net::{BpfMount, Network, TO_CLIENT};
+use process::{Group, Interrupt};
+use serde_json::Value;
+use services::Site;
+use summary::{AgentReport, Summary};
+use traffic::Tally;
+use view::View;
+
+/// Time after the last client for labels that follow a pause.
+const SETTLE: Duration = Duration::from_secs(2);
+/// What the shell says of a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the agent: in a test network of its own, or, with arguments after `--`, on this machine's interfaces.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Write the summary as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Seconds of traffic
+    #[arg(long, value_name = "SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=600))]
+    duration: u64,
+    /// Capture the traffic of the client's side with tcpdump, 128 bytes of each packet
+    #[arg(long, value_name = "FILE")]
+    keep_capture: Option<PathBuf>,
+    /// Write the agent's JSON lines, with the truth added, to this file
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Arguments of `ntc run`, which then runs on this machine's own interfaces
+    #[arg(last = true, value_name = "NTC-ARGS")]
+    agent: Vec<OsString>,
+}
+
+/// Carries the verb out with the built agent. `root` is the repository's root, `tools` the folder that keeps what was
+/// downloaded: the servers and clients are put there if they are not.
+pub fn run(args: &Args, ntc: &Path, root: &Path, tools: &Path) -> Result<ExitCode> {
+    let ntc = ntc.canonicalize().with_context(|| format!("no agent at {}", ntc.display()))?;
+    if !args.agent.is_empty() {
+        return Err(Command::new(ntc).arg("run").args(&args.agent).exec()).context("starting the agent");
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("network namespaces and BPF programs need root: sudo -E env \"PATH=$PATH\" cargo xtask run");
+    }
+    let interrupt = Interrupt::install()?;
+    let result = live(args, &ntc, root, tools, &interrupt);
+    process::reap_orphans();
+    match result {
+        _ if interrupt.signalled() => {
+            eprintln!("interrupted; all that the run had made is removed");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        Ok(summary) => {
+            print!("{}", summary.text());
+            if let Some(file) = &args.json {
+                std::fs::write(file, serde_json::to_string_pretty(&summary)? + "\n")
+                    .with_context(|| format!("writing {}", file.display()))?;
+            }
+            summary.verdict().map_err(|reason| anyhow!(reason))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The live run. All that it makes is owned by values of this function, which remove it when they are dropped: last
+/// made, first removed.
+fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrupt) -> Result<Summary> {
+    let image = image::root(tools);
+    image::unpack(&image, &services::packages())?;
+    process::adopt_orphans()?;
+    let _bpf = BpfMount::ensure()?;
+    let temporary = net::temporary_folder()?;
+    let dir = temporary.path();
+    host::write_etc(dir)?;
+
+    println!("network: client -- router -- server, IPv4 and IPv6");
+    let network = Network::create()?;
+    shaping::install(&network)?;
+    let mut servers = Vec::new();
+    let site = Site {
+        server: Host::start(&network.namespace("server"), "server", &image, dir)?,
+        client: Host::start(&network.namespace("client"), "client", &image, dir)?,
+        dir: dir.to_owned(),
+        interrupt: interrupt.clone(),
+    };
+    println!("services: starting {}", services::ALL.map(|service| service.name).join(", "));
+    servers.extend(traffic::start_servers(&site)?);
+    interrupt.check()?;
+
+    let agent = Agent::start(&network, ntc, &dir.join("log/agent.log"), interrupt)?;
+    let capture =
+        args.keep_capture.as_deref().map(|file| start_capture(&network, file, dir, interrupt)).transpose()?;
+
+    let start = Instant::now();
+    let (board, tally, report, classes) = observe(args, &network, &site, agent)?;
+    if let Some(mut capture) = capture {
+        capture.stop(Duration::from_secs(5))?.context("tcpdump does not end")?;
+    }
+    interrupt.check()?;
+    let catalogue = root.join("models/services.csv");
+    Ok(Summary::new(&board, tally, classes, report, &catalogue, start.elapsed().as_secs_f64()))
+}
+
+/// Drives the clients while the labels come in, then stops the agent and reads the counters.
+fn observe(
+    args: &Args,
+    network: &Network,
+    site: &Site,
+    mut agent: Agent,
+) -> Result<(Board, Tally, AgentReport, Vec<shaping::ClassCount>)> {
+    let mut book = Book::open(args.events.as_deref())?;
+    let length = Duration::from_secs(args.duration);
+    let mut view = View::open(length);
+    let deadline = Instant::now() + length;
+    let tally = thread::scope(|scope| {
+        let traffic = scope.spawn(|| traffic::drive(site, deadline));
+        let mut settled = None;
+        loop {
+            if let Err(error) = book.take(agent.drain()).and_then(|()| agent.check()) {
+                site.interrupt.raise();
+                return Err(error);
+            }
+            view.update(&book.board);
+            if traffic.is_finished()
+                && *settled.get_or_insert_with(|| Instant::now() + SETTLE) < Instant::now()
+            {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        traffic.join().map_err(|_| anyhow!("driving the clients failed"))
+    })?;
+    let classes = shaping::read(network)?;
+    book.take(agent.stop()?.into_iter())?;
+    drop(view);
+    let report = book.close()?;
+    Ok((book.board, tally, report, classes))
+}
+
+/// Starts tcpdump on the client's side of the router and waits until it listens.
+fn start_capture(network: &Network, file: &Path, dir: &Path, interrupt: &Interrupt) -> Result<Group> {
+    let log = dir.join("log/tcpdump.log");
+    let mut command = network.command("router", "tcpdump");
+    command
+        .args(["-Z", "root", "-i", TO_CLIENT, "-s", "128", "-B", "32768", "-w"])
+        .arg(std::path::absolute(file)?)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log)?);
+    let mut capture = Group::spawn(&mut command)?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !std::fs::read_to_string(&log)?.contains("listening on") {
+        interrupt.check()?;
+        if capture.try_wait()?.is_some() || Instant::now() > deadline {
+            bail!("tcpdump does not capture: {}", traffic::tail(&log));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(capture)
+}
+
+/// Keeps the agent's lines: the board of flows, the summary, and the file of events.
+struct Book {
+    board: Board,
+    report: Option<AgentReport>,
+    events: Option<BufWriter<File>>,
+}
+
+impl Book {
+    fn open(events: Option<&Path>) -> Result<Self> {
+        let create = |file| File::create(file).with_context(|| format!("creating {}", Path::display(file)));
+        Ok(Self {
+            board: Board::default(),
+            report: None,
+            events: events.map(create).transpose()?.map(BufWriter::new),
+        })
+    }
+
+    fn take(&mut self, lines: impl Iterator<Item = Value>) -> Result<()> {
+        for mut line in lines {
+            match agent::parse(&line)? {
+                Event::Label(label) => {
+                    let truth = self.board.add(*label);
+                    if let Some(fields) = line.as_object_mut() {
+                        fields.insert("truth".into(), truth.into());
+                    }
+                }
+                Event::Summary(summary) => {
+                    let ledger_closes = summary.ledger.closes;
+                    self.report =
+                        Some(AgentReport { flows: summary.flows, ledger_closes, line: line.clone() });
+                }
+                Event::Ready | Event::Other => {}
+            }
+            if let Some(events) = &mut self.events {
+                writeln!(events, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<AgentReport> {
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
+        self.report.take().context("the agent ended without a summary")
+    }
+}

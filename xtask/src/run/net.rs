@@ -1,0 +1,205 @@
+//! The test network: client -- router -- server, three network namespaces joined by veth pairs, IPv4 and IPv6.
+
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+use tempfile::TempDir;
+
+use super::process::output;
+
+/// Router interface towards the client.
+pub(super) const TO_CLIENT: &str = "to-client";
+/// Router interface towards the server.
+pub(super) const TO_SERVER: &str = "to-server";
+/// Server address; the networks are those kept for documentation (RFC 5737, RFC 3849).
+pub(super) const SERVER_V4: &str = "198.51.100.2";
+/// Server address.
+pub(super) const SERVER_V6: &str = "2001:db8:2::2";
+/// Client address.
+pub(super) const CLIENT_V4: &str = "192.0.2.2";
+/// Client address.
+pub(super) const CLIENT_V6: &str = "2001:db8:1::2";
+
+/// One cable: the host at its end, the router's interface, both ends' addresses.
+const LINKS: [(&str, &str, [&str; 2], [&str; 2]); 2] = [
+    ("client", TO_CLIENT, ["192.0.2.2/24", "2001:db8:1::2/64"], ["192.0.2.1/24", "2001:db8:1::1/64"]),
+    ("server", TO_SERVER, ["198.51.100.2/24", "2001:db8:2::2/64"], ["198.51.100.1/24", "2001:db8:2::1/64"]),
+];
+
+/// Names of the three hosts, in the order in which they are made.
+const ROLES: [&str; 3] = ["client", "router", "server"];
+
+/// The three namespaces; dropping them removes them, and the links go with them.
+pub(super) struct Network {
+    run: u32,
+}
+
+impl Network {
+    /// Makes the network. The number of this process is in each name: two runs do not meet.
+    pub(super) fn create() -> Result<Self> {
+        remove_stale();
+        let network = Self { run: std::process::id() };
+        for role in ROLES {
+            output(Command::new("ip").args(["netns", "add", &network.namespace(role)]))?;
+            network.ip(role, "link set lo up")?;
+        }
+        network.sysctl("router", &["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"], "1")?;
+        for (host, port, near, far) in LINKS {
+            let (host_ns, router_ns) = (network.namespace(host), network.namespace("router"));
+            // Made by a process inside, so that no name appears on the machine itself, not even for a moment.
+            network.ip(host, &format!("link add eth0 type veth peer name {port} netns {router_ns}"))?;
+            network.connect(&host_ns, "eth0", near)?;
+            network.connect(&router_ns, port, far)?;
+            let gateways = far.map(|cidr| cidr.split('/').next().unwrap_or_default());
+            network.ip(host, &format!("-4 route add default via {}", gateways[0]))?;
+            network.ip(host, &format!("-6 route add default via {}", gateways[1]))?;
+        }
+        Ok(network)
+    }
+
+    /// Name of the namespace of a host.
+    pub(super) fn namespace(&self, role: &str) -> String {
+        format!("ntc-{role}-{}", self.run)
+    }
+
+    /// Folder of the BPF file system for the agent's maps; the agent removes it.
+    pub(super) fn pin_directory(&self) -> String {
+        format!("{}/ntc-run-{}", BpfMount::POINT, self.run)
+    }
+
+    /// A command of the machine's own, run in the network namespace of a host. `/sys/fs/bpf` stays what it is, which
+    /// `ip netns exec` would hide. Ends with this process, should that die unasked.
+    pub(super) fn command(&self, role: &str, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "TERM", "nsenter"])
+            .arg(format!("--net=/run/netns/{}", self.namespace(role)))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    fn ip(&self, role: &str, arguments: &str) -> Result<()> {
+        output(Command::new("ip").args(["-n", &self.namespace(role)]).args(arguments.split_whitespace()))?;
+        Ok(())
+    }
+
+    fn connect(&self, namespace: &str, port: &str, addresses: [&str; 2]) -> Result<()> {
+        for address in addresses {
+            // No duplicate address detection: the addresses are ours, and tests need not wait for it.
+            let flag: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+            output(
+                Command::new("ip").args(["-n", namespace, "addr", "add", address, "dev", port]).args(flag),
+            )?;
+        }
+        output(Command::new("ip").args(["-n", namespace, "link", "set", port, "up"]))?;
+        // Wire packets at every hook and in every capture: no host here merges or defers segmentation.
+        output(
+            Command::new("nsenter")
+                .arg(format!("--net=/run/netns/{namespace}"))
+                .args(["ethtool", "-K", port, "tso", "off", "gso", "off", "gro", "off"]),
+        )?;
+        Ok(())
+    }
+
+    fn sysctl(&self, role: &str, names: &[&str], value: &str) -> Result<()> {
+        for name in names {
+            // /proc/sys/net shows the namespace of whoever opens it.
+            output(
+                Command::new("nsenter").arg(format!("--net=/run/netns/{}", self.namespace(role))).args([
+                    "sh",
+                    "-c",
+                    &format!("echo {value} > /proc/sys/{name}"),
+                ]),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // The agent takes its maps away itself, unless it died.
+        let _ = fs::remove_dir_all(self.pin_directory());
+        for role in ROLES {
+            // Not all of them exist if making them failed half-way.
+            let _ = output(Command::new("ip").args(["netns", "del", &self.namespace(role)]));
+        }
+    }
+}
+
+/// Folder of the runs' temporary folders. Not $TMPDIR: the hosts' own /run and /var would hide what lies there.
+const TEMPORARY: &str = "/tmp";
+
+/// Makes the temporary folder of this run; the number of this process is in its name too.
+pub(super) fn temporary_folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("ntc-run-{}-", std::process::id()))
+        // The servers' own users must get through to their folders.
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir_in(TEMPORARY)?;
+    Ok(folder)
+}
+
+/// Removes what runs left that were killed before they could: the number in the name is no live process.
+fn remove_stale() {
+    for name in names("/run/netns") {
+        let of_run = ROLES.iter().find_map(|role| name.strip_prefix(&format!("ntc-{role}-")));
+        if of_run.is_some_and(is_dead) {
+            let _ = output(Command::new("ip").args(["netns", "del", &name]));
+        }
+    }
+    for folder in [TEMPORARY, BpfMount::POINT] {
+        for name in names(folder) {
+            let of_run = name.strip_prefix("ntc-run-").and_then(|rest| rest.split('-').next());
+            if of_run.is_some_and(is_dead) {
+                let _ = fs::remove_dir_all(Path::new(folder).join(name));
+            }
+        }
+    }
+}
+
+fn names(folder: &str) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+fn is_dead(run: &str) -> bool {
+    run.parse().ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+}
+
+/// The BPF file system, mounted for the time of the run where the machine has none mounted.
+pub(super) struct BpfMount {
+    mounted: bool,
+}
+
+impl BpfMount {
+    const POINT: &str = "/sys/fs/bpf";
+
+    /// Mounts it if need be.
+    pub(super) fn ensure() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("reading the mount table")?;
+        let there = mounts.lines().any(|line| {
+            let mut fields = line.split(' ').skip(1);
+            fields.next() == Some(Self::POINT) && fields.next() == Some("bpf")
+        });
+        if !there {
+            output(Command::new("mount").args(["-t", "bpf", "bpf", Self::POINT]))
+                .with_context(|| format!("mounting a BPF file system on {}", Self::POINT))?;
+        }
+        Ok(Self { mounted: !there })
+    }
+}
+
+impl Drop for BpfMount {
+    fn drop(&mut self) {
+        if self.mounted {
+            // Another run may have begun to use it: then it is busy and stays.
+            let _ = output(Command::new("umount").arg(Self::POINT));
+        }
+    }
+}

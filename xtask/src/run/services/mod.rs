@@ -1,0 +1,239 @@
+//! The services of the test network: real servers, real clients, and the truth about their flows.
+
+mod directory;
+mod files;
+mod mail;
+mod management;
+mod messaging;
+mod names;
+mod storage;
+mod voice;
+mod web;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use super::{
+    host::{Host, Program},
+    net::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6},
+    process::Interrupt,
+};
+
+/// All services, in the order of the summary.
+pub(super) const ALL: [&Service; 17] = [
+    &web::HTTP,
+    &web::HTTPS,
+    &names::DNS,
+    &management::NTP,
+    &management::SSH,
+    &management::SNMP,
+    &messaging::MQTT,
+    &messaging::COAP,
+    &voice::SIP,
+    &voice::STUN,
+    &mail::SMTP,
+    &mail::POP3,
+    &files::FTP,
+    &files::TFTP,
+    &files::RSYNC,
+    &storage::POSTGRESQL,
+    &directory::LDAP,
+];
+
+/// A server with its clients.
+pub(super) struct Service {
+    /// Name in logs and messages.
+    pub(super) name: &'static str,
+    /// Debian packages of server and client.
+    pub(super) packages: &'static [&'static str],
+    /// Whose flows are whose.
+    pub(super) endpoints: &'static [Endpoint],
+    /// Writes the configuration and says which servers to start.
+    pub(super) servers: fn(&Site) -> Result<Vec<Program>>,
+    /// What the client does in one round, one program after another.
+    pub(super) exchange: fn(&Site, &Peer, usize) -> Vec<Program>,
+    /// Seconds from the start of one round to the start of the next.
+    pub(super) interval: f64,
+}
+
+/// Transport protocol of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// Name in the agent's events.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// IP protocol number.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// Server ports whose flows are of one protocol. The truth: no packet is looked at.
+pub(super) struct Endpoint {
+    /// Transport protocol.
+    pub(super) transport: Transport,
+    /// First port.
+    pub(super) port: u16,
+    /// Significant bits of the port: a range is `port & mask`, as the traffic counters can match it.
+    pub(super) mask: u16,
+    /// Protocol, in nDPI's spelling.
+    pub(super) protocol: &'static str,
+}
+
+impl Endpoint {
+    const fn tcp(port: u16, protocol: &'static str) -> Self {
+        Self { transport: Transport::Tcp, port, mask: 0xffff, protocol }
+    }
+
+    const fn udp(port: u16, protocol: &'static str) -> Self {
+        Self { transport: Transport::Udp, port, mask: 0xffff, protocol }
+    }
+
+    /// The 256 ports from `port` on.
+    const fn range(transport: Transport, port: u16, protocol: &'static str) -> Self {
+        Self { transport, port, mask: 0xff00, protocol }
+    }
+}
+
+/// Where the services run.
+pub(super) struct Site {
+    /// The serving host.
+    pub(super) server: Host,
+    /// The using host.
+    pub(super) client: Host,
+    /// Temporary folder of the run.
+    pub(super) dir: PathBuf,
+    /// Ends the waits.
+    pub(super) interrupt: Interrupt,
+}
+
+impl Site {
+    /// Folder of a service, made on first use.
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.dir.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Path in the folder of a service, for a command line.
+    fn path(&self, service: &str, file: &str) -> String {
+        self.dir.join(service).join(file).display().to_string()
+    }
+
+    /// Writes a file into the folder of a service; its path.
+    fn write(&self, service: &str, file: &str, content: impl AsRef<[u8]>) -> Result<String> {
+        let path = self.folder(service)?.join(file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, content)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Runs a step of the preparation on the server.
+    fn prepare(&self, service: &str, program: &Program) -> Result<()> {
+        self.server.run(program, &self.log(service, "prepare"), &self.interrupt)
+    }
+
+    /// Log file of one side of a service.
+    pub(super) fn log(&self, service: &str, side: &str) -> PathBuf {
+        self.dir.join("log").join(format!("{service}.{side}.log"))
+    }
+}
+
+/// The server as the client names it in this round.
+pub(super) struct Peer {
+    /// 4 or 6.
+    pub(super) version: u8,
+    /// Server address.
+    pub(super) address: &'static str,
+    /// Server address as in a URL.
+    pub(super) host: &'static str,
+    /// The client's own address.
+    pub(super) own: &'static str,
+}
+
+/// IPv4 and IPv6, taken in turns.
+pub(super) const PEERS: [Peer; 2] = [
+    Peer { version: 4, address: SERVER_V4, host: SERVER_V4, own: CLIENT_V4 },
+    Peer { version: 6, address: SERVER_V6, host: "[2001:db8:2::2]", own: CLIENT_V6 },
+];
+
+/// Every package of every service.
+pub(super) fn packages() -> Vec<&'static str> {
+    let mut packages: Vec<_> = ALL.iter().flat_map(|service| service.packages).copied().collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// True protocol of a flow with this server endpoint.
+pub(super) fn truth(transport: &str, port: u16) -> Option<&'static str> {
+    ALL.iter()
+        .flat_map(|service| service.endpoints)
+        .find(|endpoint| endpoint.transport.name() == transport && port & endpoint.mask == endpoint.port)
+        .map(|endpoint| endpoint.protocol)
+}
+
+/// Bytes that compress badly and are the same in every run.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        })
+        .collect()
+}
+
+/// A folder of files of these sizes in bytes, named `1`, `2` ...
+fn sized_files(folder: &Path, sizes: &[usize]) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (number, &size) in sizes.iter().enumerate() {
+        fs::write(folder.join((number + 1).to_string()), noise(size))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, truth};
+
+    #[test]
+    fn every_endpoint_is_found_by_its_own_port() {
+        for endpoint in ALL.iter().flat_map(|service| service.endpoints) {
+            assert_eq!(endpoint.port & endpoint.mask, endpoint.port, "{}", endpoint.protocol);
+            let last = endpoint.port | !endpoint.mask;
+            for port in [endpoint.port, last] {
+                assert_eq!(truth(endpoint.transport.name(), port), Some(endpoint.protocol));
+            }
+        }
+    }
+
+    #[test]
+    fn the_transport_is_part_of_the_truth() {
+        assert_eq!(truth("udp", 80), None);
+        assert_eq!(truth("tcp", 80), Some("HTTP"));
+    }
+}
