@@ -16,23 +16,29 @@ from .ports import PORTS
 # learns functions that are smooth in its input.
 PORT_SPAN = 30.0
 
+# Units of payload, window and gap before the logarithm: bytes, bytes, and milliseconds (the tensor has microseconds).
+# Below a millisecond a gap tells of clocks and processors, not of the service: an agent's clock and a capture's differ
+# by some microseconds, and the answer must not hang on them.
+UNITS = (1.0, 1.0, 1e-3)
+
 
 class Normalise(nn.Module):
     """Raw features to numbers near one, by constants that `fit` takes from training data; padding stays zero.
 
-    Ports go through a table (see `ports.input_scale`); payload, window and gap are log(1 + x), standardised over
-    real packets; direction becomes -1 and 1.
+    Ports go through a table (see `ports.input_scale`); payload, window and gap are log(1 + x) in `UNITS`, standardised
+    over real packets; direction becomes -1 and 1.
     """
 
     def __init__(self):
         super().__init__()
         self.register_buffer("port_scale", torch.zeros(PORTS))
+        self.register_buffer("units", torch.tensor(UNITS))
         self.register_buffer("mean", torch.zeros(3))
         self.register_buffer("std", torch.ones(3))
 
     def fit(self, packets, port_scale):
         real = packets[:, :, [SRC_PORT, DST_PORT]].sum(2) > 0
-        sizes = np.log1p(packets[real][:, [PAYLOAD, WINDOW, GAP]].astype(np.float64))
+        sizes = np.log1p(packets[real][:, [PAYLOAD, WINDOW, GAP]].astype(np.float64) * UNITS)
         self.mean.copy_(torch.as_tensor(sizes.mean(0)))
         self.std.copy_(torch.as_tensor(sizes.std(0).clip(min=1e-6)))
         self.port_scale.copy_(torch.as_tensor((port_scale - 0.5) * PORT_SPAN))
@@ -42,7 +48,8 @@ class Normalise(nn.Module):
         ports = packets[:, :, SRC_PORT : DST_PORT + 1]
         real = (ports.sum(2, keepdim=True) > 0).to(packets.dtype)
         ports = self.port_scale[ports.clamp(0, PORTS - 1).long()]
-        sizes = (torch.log(1 + packets[:, :, PAYLOAD : GAP + 1].clamp(min=0)) - self.mean) / self.std
+        sizes = packets[:, :, PAYLOAD : GAP + 1].clamp(min=0) * self.units
+        sizes = (torch.log(1 + sizes) - self.mean) / self.std
         direction = packets[:, :, DIRECTION : DIRECTION + 1] * 2 - 1
         return torch.cat([ports, sizes, direction], dim=2) * real
 

@@ -8,7 +8,7 @@ shared_struct! {
         pub start_ns: u64,
         /// When the label was written, ns of `CLOCK_MONOTONIC`.
         pub set_at_ns: u64,
-        /// Which model spoke: grows by one with each model that the agent loads.
+        /// Which of the models that the agent has loaded spoke, from 1.
         pub model_epoch: u32,
         /// Stable id of `models/services.csv`; 0: unknown.
         pub service: u16,

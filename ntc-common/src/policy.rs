@@ -12,6 +12,11 @@ shared_struct! {
     }
 }
 
+impl ServiceAction {
+    /// The service is left alone.
+    pub const NONE: Self = Self { min_confidence: 0, class: 0, reserved: 0 };
+}
+
 shared_struct! {
     /// What is done with the packets of a class: value of the array `CLASSES`.
     pub struct ClassAction: 12 {

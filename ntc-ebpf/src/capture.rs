@@ -6,7 +6,7 @@ use ntc_common::{link::LinkType, parse::parse, source::PacketSource};
 use crate::{
     flows, ledger,
     scratch::{self, Scratch},
-    source::VlanTag,
+    source::Metadata,
 };
 
 /// What became of a packet, as debug builds log it: 0 recorded, 1 gated, 2 ring full, 3 table full,
@@ -15,13 +15,16 @@ pub type Outcome = u32;
 
 /// Accounts one packet.
 #[inline(always)]
-pub fn packet<S: PacketSource + VlanTag>(source: &S, link: LinkType, ifindex: u32) -> Outcome {
+pub fn packet<S: PacketSource + Metadata>(source: &S, link: LinkType, ifindex: u32) -> Outcome {
     let (Some(ledger), Some(scratch)) = (ledger::this_cpu(), scratch::this_cpu()) else { return 0 };
     let Scratch { packet, fresh } = scratch;
     ledger.seen += 1;
     if let Err(error) = parse(source, link, packet) {
         ledger::not_flow(ledger, error);
         return 16 + error as u32;
+    }
+    if source.is_super_packet() {
+        ledger.super_packets += 1;
     }
     if let Some(vlan) = source.stripped_vlan() {
         packet.vlan = vlan;

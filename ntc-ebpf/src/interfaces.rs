@@ -1,4 +1,4 @@
-//! `INTERFACES`: which interfaces are captured. Written by the agent, stacked devices included.
+//! `INTERFACES`: what ntc does on which interface. Written by the agent.
 
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use ntc_common::{limits::MAX_INTERFACES, policy::interface_flags::CAPTURED};

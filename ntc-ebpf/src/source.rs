@@ -9,10 +9,12 @@ use aya_ebpf::{
 };
 use ntc_common::source::{PacketSource, Plain};
 
-/// A VLAN tag that the device or the kernel took out of the bytes.
-pub trait VlanTag {
-    /// Its id.
+/// What the hook knows of a packet beside its bytes.
+pub trait Metadata {
+    /// Id of a VLAN tag that the device or the kernel took out of the bytes.
     fn stripped_vlan(&self) -> Option<u16>;
+    /// Whether the packet stands for several on the wire (GSO, GRO).
+    fn is_super_packet(&self) -> bool;
 }
 
 /// The linear part of an XDP frame, by direct access.
@@ -54,10 +56,15 @@ impl PacketSource for XdpBytes {
     }
 }
 
-impl VlanTag for XdpBytes {
+impl Metadata for XdpBytes {
     #[inline(always)]
     fn stripped_vlan(&self) -> Option<u16> {
         None
+    }
+
+    #[inline(always)]
+    fn is_super_packet(&self) -> bool {
+        false
     }
 }
 
@@ -125,11 +132,16 @@ impl PacketSource for Skb {
     }
 }
 
-impl VlanTag for Skb {
+impl Metadata for Skb {
     #[inline(always)]
     fn stripped_vlan(&self) -> Option<u16> {
         // SAFETY: as in `ifindex`.
         let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
         if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
+    }
+    #[inline(always)]
+    fn is_super_packet(&self) -> bool {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.skb).gso_segs > 1 }
     }
 }

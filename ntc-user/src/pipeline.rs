@@ -87,7 +87,7 @@ pub struct Config {
     pub pause: Duration,
     /// Where maps are pinned.
     pub pin_dir: PathBuf,
-    /// Count what would be done, and do nothing.
+    /// Label flows, but leave all packets alone.
     pub dry_run: bool,
     /// Programs and maps outlive the agent.
     pub stay: bool,
@@ -134,8 +134,11 @@ pub async fn run(
     #[cfg(debug_assertions)]
     tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
     let ring = RingReader::open(&mut ebpf)?;
-    if !config.dry_run {
-        tables::write_policy(pins.path(), &policy.services, &policy.classes)?;
+    tables::forget_interfaces(pins.path())?;
+    if config.dry_run {
+        tables::write_policy(pins.path(), &Policy::idle())?;
+    } else {
+        tables::write_policy(pins.path(), policy)?;
     }
     let ready = Ready {
         interfaces: config.interfaces.iter().map(|interface| interface.name.clone()).collect(),

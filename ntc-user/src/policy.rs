@@ -109,6 +109,11 @@ const INACTIVE: ClassAction =
     ClassAction { priority: 0, mark: 0, dscp: 0, existing_dscp: ExistingDscp::Never as u8, reserved: [0; 2] };
 
 impl Policy {
+    /// The policy that leaves all packets alone.
+    pub fn idle() -> Self {
+        Self { services: Vec::new(), classes: vec![INACTIVE; MAX_CLASSES as usize] }
+    }
+
     /// Reads a policy file, or takes the built-in policy.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Sending frames as they are (`AF_PACKET`).
+//! Sending frames as they are (`AF_PACKET`), and packets without frames (tun).
 
 use std::{
     ffi::CString,
@@ -66,5 +66,40 @@ impl RawSocket {
             }
             std::thread::yield_now();
         }
+    }
+}
+
+/// A tun device: what is written to it comes in on the interface, beginning with the IP header.
+#[derive(Debug)]
+pub struct Tun {
+    file: std::fs::File,
+}
+
+impl Tun {
+    /// Makes one in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// No tun driver, or no privilege.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+        // SAFETY: all zero is an ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+        // SAFETY: the request is an ifreq with a terminated name, and lives for the call.
+        if unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { file })
+    }
+
+    /// Lets an IP packet come in.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn receive(&mut self, packet: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut self.file, packet)
     }
 }

@@ -11,7 +11,7 @@ use ntc_tests::{
     agent::{Agent, PinDir, binary},
     frames::Frame,
     net::Namespace,
-    wire::RawSocket,
+    wire::{RawSocket, Tun},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -186,6 +186,24 @@ fn pins_of_another_size_are_refused() -> anyhow::Result<()> {
     ensure!(said.contains("128 entries") && said.contains("ntc detach"), "{said}");
     ensure!(link.ntc(&["detach"])?.status.success());
     link.agent(&[])?.stop()?;
+    Ok(())
+}
+
+#[test]
+fn packets_without_a_link_header_are_flows_too() -> anyhow::Result<()> {
+    let (host, pins) = (Namespace::new()?, PinDir::new("tun"));
+    let mut tun = host.enter(|| Ok(Tun::new("t0")?))?;
+    host.ip(&["link", "set", "t0", "up"])?;
+    let mut agent = Agent::start(&host, &pins.0, &["--iface", "t0"])?;
+    let question = Frame::udp(("192.0.2.10".parse()?, 40_005), ("198.51.100.10".parse()?, 53), 40);
+    for frame in [&question, &question.reply(120)] {
+        tun.receive(&frame.bytes()[14..])?;
+    }
+    let label = agent.until(of_port(40_005))?;
+    ensure!(label["packets"] == 2 && label["dst_port"] == 53, "{label}");
+    let events = agent.stop()?;
+    let summary = events.last().context("no summary")?;
+    ensure!(summary["ledger"]["seen"] == 2 && summary["ledger"]["closes"] == true, "{summary}");
     Ok(())
 }
 

@@ -1,13 +1,18 @@
 //! Attaching the programs to interfaces.
 
-use std::path::Path;
+use std::{
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf,
     maps::HashMap,
-    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, links::FdLink},
+    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, links::FdLink, tc},
+    util::KernelVersion,
 };
 use ntc_common::policy::interface_flags;
+use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index};
 
 use super::{
     KernelError,
@@ -53,18 +58,48 @@ pub fn attach(
     stay: Option<&PinDirectory>,
 ) -> Result<(), KernelError> {
     for interface in interfaces {
-        announce(ebpf, interface)?;
+        let flags = interface_flags(interface)?;
+        announce(ebpf, &interface.name, flags)?;
+        add_clsact(&interface.name);
         // Egress first: a packet that comes in is marked only once its way out is ready. Also where only
         // capture is asked for: what this host sends itself passes no XDP.
         attach_tc(ebpf, TC_EGRESS, interface, TcAttachType::Egress, stay)?;
-        if interface.enforce {
+        if interface.enforce || flags & interface_flags::CAPTURED_AT_TC != 0 {
             attach_tc(ebpf, TC_INGRESS, interface, TcAttachType::Ingress, stay)?;
         }
-        if interface.capture {
+        if interface.capture && flags & interface_flags::CAPTURED_AT_TC == 0 {
             attach_xdp(ebpf, interface, stay)?;
         }
     }
     Ok(())
+}
+
+/// What the programs are to do on an interface.
+fn interface_flags(interface: &Interface) -> Result<u32, KernelError> {
+    let mut flags = 0;
+    if interface.enforce {
+        flags |= interface_flags::ENFORCED;
+    }
+    let link_header = has_link_header(&interface.name)?;
+    if !link_header {
+        flags |= interface_flags::NO_LINK_HEADER;
+    }
+    if interface.capture {
+        flags |= interface_flags::CAPTURED;
+        // The XDP program reads Ethernet; the tc programs are told per interface.
+        if !link_header {
+            flags |= interface_flags::CAPTURED_AT_TC;
+        }
+    }
+    Ok(flags)
+}
+
+/// Before Linux 6.6 tc programs hang on the clsact qdisc; later ones (TCX) need none.
+fn add_clsact(interface: &str) {
+    if KernelVersion::current().is_ok_and(|kernel| kernel < KernelVersion::new(6, 6, 0)) {
+        // There already: as good. Any other failure shows at the attach.
+        let _ = tc::qdisc_add_clsact(interface);
+    }
 }
 
 fn attach_xdp(
@@ -113,19 +148,11 @@ fn pin(link: Option<FdLink>, path: &Path) -> Result<(), KernelError> {
     link.pin(path).map(drop).map_err(|error| failed(std::io::Error::other(error)))
 }
 
-/// Tells the programs what the interface is to ntc.
-fn announce(ebpf: &mut Ebpf, interface: &Interface) -> Result<(), KernelError> {
-    let index = if_index(&interface.name)?;
-    let mut flags = 0;
-    if interface.capture {
-        flags |= interface_flags::CAPTURED;
-    }
-    if interface.enforce {
-        flags |= interface_flags::ENFORCED;
-    }
+/// Tells the programs what they are to do on an interface.
+fn announce(ebpf: &mut Ebpf, interface: &str, flags: u32) -> Result<(), KernelError> {
     let map = ebpf.map_mut("INTERFACES").ok_or(KernelError::Missing("INTERFACES"))?;
     let mut map = HashMap::<_, u32, u32>::try_from(map).map_err(KernelError::map("INTERFACES"))?;
-    map.insert(index, flags, 0).map_err(KernelError::map("INTERFACES"))
+    map.insert(if_index(interface)?, flags, 0).map_err(KernelError::map("INTERFACES"))
 }
 
 /// The index of an interface.
@@ -134,9 +161,34 @@ fn announce(ebpf: &mut Ebpf, interface: &Interface) -> Result<(), KernelError> {
 /// There is none of that name.
 pub fn if_index(name: &str) -> Result<u32, KernelError> {
     // By ioctl, not by /sys: that shows the network namespace in which it was mounted.
-    rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
-        .and_then(|socket| rustix::net::netdevice::name_to_index(&socket, name))
+    control_socket()
+        .and_then(|socket| name_to_index(&socket, name))
         .map_err(|_| KernelError::NoInterface(name.to_owned()))
+}
+
+/// Whether packets on the interface begin with an Ethernet header; with the IP header otherwise (tun, WireGuard, PPP).
+fn has_link_header(name: &str) -> Result<bool, KernelError> {
+    let none = || KernelError::NoInterface(name.to_owned());
+    let socket = control_socket().map_err(|_| none())?;
+    // SAFETY: all zero is an ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(none());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the request is an ifreq with a terminated name, and lives for the call.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } != 0 {
+        return Err(none());
+    }
+    // SAFETY: SIOCGIFHWADDR filled this member.
+    let hardware = unsafe { request.ifr_ifru.ifru_hwaddr.sa_family };
+    Ok(matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK))
+}
+
+fn control_socket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
 }
 
 #[cfg(test)]

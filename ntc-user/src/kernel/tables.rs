@@ -1,6 +1,6 @@
 //! ntc's maps as tables, by their pins: for the agent and for every other reader.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use ntc_common::{
@@ -13,6 +13,7 @@ use ntc_common::{
 };
 
 use super::{KernelError, pins};
+use crate::policy::Policy;
 
 /// `LABELS`.
 pub type Labels = HashMap<MapData, FlowKey, Label>;
@@ -96,25 +97,37 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
     Ok(counts)
 }
 
-/// Writes a policy: classes first, so that no service points to an action that is not there.
+/// Writes a policy: classes first, so that no service points to an action that is not there. Services that it does
+/// not name are left alone, also where an earlier policy in the same maps had an action for them.
 ///
 /// # Errors
 /// No pins, or not writable.
-pub fn write_policy(
-    directory: &Path,
-    services: &[(u16, ServiceAction)],
-    classes: &[ClassAction],
-) -> Result<(), KernelError> {
+pub fn write_policy(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
     let failed = KernelError::map;
     let mut map =
         Array::<_, ClassAction>::try_from(pins::open(directory, "CLASSES")?).map_err(failed("CLASSES"))?;
-    for (class, action) in (0..MAX_CLASSES).zip(classes) {
+    for (class, action) in (0..MAX_CLASSES).zip(&policy.classes) {
         map.set(class, action, 0).map_err(failed("CLASSES"))?;
     }
     let mut map = Array::<_, ServiceAction>::try_from(pins::open(directory, "SERVICES")?)
         .map_err(failed("SERVICES"))?;
-    for (service, action) in services.iter().filter(|(id, _)| u32::from(*id) < MAX_SERVICES) {
-        map.set(u32::from(*service), action, 0).map_err(failed("SERVICES"))?;
+    let named: BTreeMap<u32, ServiceAction> =
+        policy.services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
+    for service in 0..MAX_SERVICES {
+        map.set(service, named.get(&service).unwrap_or(&ServiceAction::NONE), 0)
+            .map_err(failed("SERVICES"))?;
     }
     Ok(())
+}
+
+/// Forgets what an earlier agent said of interfaces: their indices may be others' by now.
+///
+/// # Errors
+/// No pins, or not writable.
+pub fn forget_interfaces(directory: &Path) -> Result<(), KernelError> {
+    let failed = KernelError::map;
+    let mut map = HashMap::<_, u32, u32>::try_from(pins::open(directory, "INTERFACES")?)
+        .map_err(failed("INTERFACES"))?;
+    let known: Vec<u32> = map.keys().filter_map(Result::ok).collect();
+    known.iter().try_for_each(|index| map.remove(index)).map_err(failed("INTERFACES"))
 }
