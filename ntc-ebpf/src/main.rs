@@ -17,6 +17,10 @@
 #![feature(core_intrinsics)]
 #![expect(missing_docs, reason = "the program macros make functions without the docs they were given")]
 #![expect(internal_features, reason = "BPF's target has no atomic read-modify-write types; see words.rs")]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key or value passed by value is copied onto a stack of 512 bytes"
+)]
 
 mod capture;
 mod dscp;

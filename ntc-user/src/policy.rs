@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn mistakes_name_class_and_key() {
-        let error = |text| Policy::parse("p.toml", text, 0xff).expect_err("a mistake").to_string();
+        let error = |text: &str| Policy::parse("p.toml", text, 0xff).expect_err("a mistake").to_string();
         let entry = |rest: &str| format!("[class.web]\npriority = \"1:1\"\ndscp = \"EF\"\n{rest}");
         assert!(error("[class.fast]\npriority=\"1:1\"\ndscp=\"EF\"").contains("there are management"));
         assert!(error("[class.web]\npriority=\"7\"\ndscp=\"EF\"").contains("[class.web] priority"));

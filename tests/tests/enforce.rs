@@ -122,8 +122,8 @@ fn doubt_no_label_and_no_heartbeat_leave_packets_alone() -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let doubtful = call(4, 4001)?;
-    bench.label(&doubtful, 0.6)?;
-    untouched(&mut bench, &doubtful, "the policy asks for 0.7")?;
+    bench.label(&doubtful, 0.4)?;
+    untouched(&mut bench, &doubtful, "the policy asks for 0.5")?;
     untouched(&mut bench, &call(4, 4002)?, "no label")?;
 
     let sure = call(4, 4003)?;
@@ -162,7 +162,7 @@ fn a_new_flow_on_a_key_ends_the_old_label_and_a_forgotten_flow_keeps_it() -> any
     ensure!(bench.programs.labels()?.get(&key, 0).is_ok(), "its label stays");
 
     // Another flow on a key that has a label, with a SYN.
-    let fresh = Frame { source: ("192.0.2.2".parse()?, 4000), ..syn.clone() };
+    let fresh = Frame { source: ("192.0.2.2".parse()?, 4000), ..syn };
     bench.label(&fresh, 0.9)?;
     bench.programs.tc(TC_INGRESS, &fresh.bytes(), 0)?;
     let key = parsed(&fresh.bytes())?.key;

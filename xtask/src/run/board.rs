@@ -1,6 +1,6 @@
 //! All flows of the run: the last label of each beside the truth.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     agent::Label,
@@ -77,9 +77,14 @@ impl Board {
         &self.flows
     }
 
-    /// Flows by their newest label, newest first; a flow that was labelled again may come twice.
+    /// Flows by their newest label, newest first.
     pub(super) fn recent(&self) -> impl Iterator<Item = &Flow> {
-        self.recent.iter().rev().map(|&number| &self.flows[number])
+        let mut shown = HashSet::new();
+        self.recent
+            .iter()
+            .rev()
+            .filter(move |number| shown.insert(**number))
+            .map(|&number| &self.flows[number])
     }
 
     /// Reason, time from the deciding packet and time from the first packet, in microseconds, of every label.

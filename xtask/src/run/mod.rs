@@ -8,6 +8,7 @@
 
 mod agent;
 mod board;
+mod compare;
 mod host;
 mod image;
 mod net;
@@ -55,7 +56,8 @@ pub struct Args {
     /// Seconds of traffic
     #[arg(long, value_name = "SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=600))]
     duration: u64,
-    /// Capture the traffic of the client's side with tcpdump, 128 bytes of each packet
+    /// Capture the traffic of the client's side with tcpdump, 128 bytes of each packet, and compare what `ntc classify`
+    /// says of the file with the live labels
     #[arg(long, value_name = "FILE")]
     keep_capture: Option<PathBuf>,
     /// Write the agent's JSON lines, with the truth added, to this file
@@ -133,7 +135,11 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
     }
     interrupt.check()?;
     let catalogue = root.join("models/services.csv");
-    Ok(Summary::new(&board, tally, classes, report, &catalogue, start.elapsed().as_secs_f64()))
+    let mut summary = Summary::new(&board, tally, classes, report, &catalogue, start.elapsed().as_secs_f64());
+    if let Some(file) = &args.keep_capture {
+        summary.offline = Some(compare::compare(ntc, file, &board)?);
+    }
+    Ok(summary)
 }
 
 /// Drives the clients while the labels come in, then stops the agent and reads the counters.

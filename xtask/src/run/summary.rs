@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     board::{Board, Flow},
+    compare::Comparison,
     shaping::ClassCount,
     traffic::Tally,
 };
@@ -42,6 +43,8 @@ pub(super) struct Summary {
     pub(super) client_failures: Vec<Failure>,
     /// Whether the packet ledger adds up.
     pub(super) ledger_closes: bool,
+    /// `ntc classify` on the capture, where one was kept.
+    pub(super) offline: Option<Comparison>,
     /// The agent's own summary.
     pub(super) agent: Value,
 }
@@ -125,6 +128,7 @@ impl Summary {
                 .map(|(service, error)| Failure { service, error })
                 .collect(),
             ledger_closes: agent.ledger_closes,
+            offline: None,
             agent: agent.line,
         }
     }
@@ -146,6 +150,26 @@ impl Summary {
         // Writing to a string cannot fail.
         let _ = self.write_text(&mut text);
         text
+    }
+
+    fn write_offline(out: &mut String, offline: &Comparison) -> std::fmt::Result {
+        let Comparison { flows, same, differences } = offline;
+        let percent = percent(*same as u64, *flows as u64);
+        writeln!(
+            out,
+            "\nntc classify on the capture: {same} of {flows} flows labelled as live ({percent:.2}%)"
+        )?;
+        for difference in differences {
+            let (service, confidence, packets) = &difference.live;
+            write!(out, "  {}: live {service} {confidence:.3} of {packets} packets, ", difference.flow)?;
+            match &difference.offline {
+                Some((service, confidence, packets)) => {
+                    writeln!(out, "offline {service} {confidence:.3} of {packets}")?;
+                }
+                None => writeln!(out, "not in the capture")?,
+            }
+        }
+        Ok(())
     }
 
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
@@ -211,6 +235,9 @@ impl Summary {
         writeln!(out, "clients: {} runs, {} failed", self.client_runs, self.client_failures.len())?;
         for failure in self.client_failures.iter().take(10) {
             writeln!(out, "  {}: {}", failure.service, failure.error)?;
+        }
+        if let Some(offline) = &self.offline {
+            Self::write_offline(out, offline)?;
         }
         writeln!(
             out,
