@@ -1,6 +1,9 @@
 //! Writing the code point (RFC 2474), ECN (RFC 3168) left as it is.
 
-use aya_ebpf::helpers::{bpf_l3_csum_replace, bpf_skb_store_bytes};
+use aya_ebpf::{
+    bindings::BPF_F_RECOMPUTE_CSUM,
+    helpers::{bpf_l3_csum_replace, bpf_skb_store_bytes},
+};
 use ntc_common::{packet::Packet, source::PacketSource};
 
 use crate::source::Skb;
@@ -21,16 +24,19 @@ pub fn write(skb: &Skb, packet: &Packet, dscp: u8) -> bool {
         (old & 0xf03f) | (u16::from(dscp) << 6)
     };
     let new_bytes = new.to_be_bytes();
-    if packet.key.ip_version == 4 {
-        // Incrementally (RFC 1624), before the store: should the store fail, the packet is unharmed only
-        // if the sum is undone, so the sum goes first and a failure leaves both alone.
+    let flags = if packet.key.ip_version == 4 {
+        // The header's own checksum, incrementally (RFC 1624). It makes up for the change, so that a checksum
+        // that the device took over the whole packet stays right.
         let (from, to) = (u64::from(old.to_be()), u64::from(new.to_be()));
         // SAFETY: the running program's buffer; the helper checks the offset.
         if unsafe { bpf_l3_csum_replace(skb.raw(), start + IPV4_CHECKSUM, from, to, 2) } != 0 {
             return false;
         }
-    }
-    // SAFETY: the running program's buffer and two bytes on the stack; the helper checks the offset. The
-    // header was just made writable by the checksum helper, or is by this one.
-    unsafe { bpf_skb_store_bytes(skb.raw(), start, new_bytes.as_ptr().cast(), 2, 0) == 0 }
+        0
+    } else {
+        // IPv6 has none: the device's sum over the packet has to follow the change.
+        BPF_F_RECOMPUTE_CSUM
+    };
+    // SAFETY: the running program's buffer and two bytes on the stack; the helper checks the offset.
+    unsafe { bpf_skb_store_bytes(skb.raw(), start, new_bytes.as_ptr().cast(), 2, flags.into()) == 0 }
 }

@@ -85,7 +85,9 @@ fn by_mark(skb: &Skb) -> Option<(u8, &'static ClassAction)> {
         return None;
     }
     let class = (mark >> mask.trailing_zeros()) as u8;
-    Some((class, policy::action(class)?))
+    // Somebody else's bits, or a class that the policy does nothing with, are left alone.
+    let action = policy::action(class).filter(|action| action.mark & mask == mark)?;
+    Some((class, action))
 }
 
 #[inline(always)]

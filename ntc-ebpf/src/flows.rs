@@ -64,9 +64,10 @@ pub fn account(
 #[inline(always)]
 fn live(key: &FlowKey) -> Option<&'static mut FlowState> {
     let state = FLOWS.get_ptr_mut(key)?;
-    // SAFETY: the value stays readable and writable until the program returns (RCU, preallocated
-    // elements). Another CPU may change it: words that must not be lost are changed atomically, and the
-    // others (latest time, close) tolerate that the last writer wins.
+    // SAFETY: the value's memory stays mapped until the program returns (preallocated elements). Another CPU may
+    // change it: words that must not be lost are changed atomically, and the others (latest time, close)
+    // tolerate that the last writer wins. An element that is evicted in just this time is reused at once: then
+    // one packet is accounted to a flow that is not its own.
     Some(unsafe { &mut *state })
 }
 
@@ -80,17 +81,23 @@ fn begin(
     rule: &FlowRule,
     ledger: &mut Ledger,
 ) {
-    let forgotten = !over && !packet.opens() && labels::is_set(&packet.key);
     *fresh = FlowState::begin(packet, now_ns);
-    if forgotten {
+    let remembered = if over || packet.opens() { None } else { labels::get(&packet.key) };
+    if let Some(label) = remembered {
+        // Evicted while its label lived: it is the flow that the label names.
         fresh.resume(rule);
-        ledger.resumed_flows += 1;
+        fresh.start_ns = label.start_ns;
     } else {
         labels::forget(&packet.key);
-        ledger.new_flows += 1;
     }
-    // A flow that is over is replaced as a whole: another CPU sees the old one or the new one, never a
-    // mixture. Where there was none and another CPU was first, the packet joins that CPU's flow.
+    // A flow that is over is replaced as a whole; two CPUs that find it over at once both replace it, and the
+    // second begins it anew. Where there was none and another CPU was first, the packet joins that CPU's flow.
     let flags = if over { BPF_ANY } else { BPF_NOEXIST };
-    let _ = FLOWS.insert(&packet.key, &*fresh, flags.into());
+    if FLOWS.insert(&packet.key, &*fresh, flags.into()).is_ok() {
+        if remembered.is_some() {
+            ledger.resumed_flows += 1;
+        } else {
+            ledger.new_flows += 1;
+        }
+    }
 }

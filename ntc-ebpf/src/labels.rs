@@ -9,21 +9,15 @@ static LABELS: LruHashMap<FlowKey, Label, { DEFAULT_MAX_FLOWS as usize }> = LruH
 /// The answer for a flow.
 #[inline(always)]
 pub fn get(key: &FlowKey) -> Option<&'static Label> {
-    // SAFETY: elements stay readable until the program returns; a label that is replaced meanwhile is a
-    // new element, so none is seen half written.
+    // SAFETY: an element's memory stays mapped until the program returns. LRU elements are reused at once, so
+    // in the short time in which a label is replaced or evicted another flow's may be read: for one packet.
     unsafe { LABELS.get(key) }
-}
-
-/// Whether a flow has an answer.
-#[inline(always)]
-pub fn is_set(key: &FlowKey) -> bool {
-    get(key).is_some()
 }
 
 /// Ends the label of a flow that is over.
 #[inline(always)]
 pub fn forget(key: &FlowKey) {
-    if is_set(key) {
+    if get(key).is_some() {
         // Gone already is as good.
         let _ = LABELS.remove(key);
     }

@@ -142,6 +142,6 @@ impl Metadata for Skb {
     #[inline(always)]
     fn is_super_packet(&self) -> bool {
         // SAFETY: as in `ifindex`.
-        unsafe { (*self.skb).gso_segs > 1 }
+        unsafe { (*self.skb).gso_size != 0 }
     }
 }

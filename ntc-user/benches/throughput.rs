@@ -94,7 +94,7 @@ fn capture() -> Vec<u8> {
             for member in 0..FLOWS_AT_ONCE {
                 let flow = group * FLOWS_AT_ONCE + member;
                 microseconds += 10;
-                let frame = frame(flow, packet % 2 == 1, flow % 2 == 0);
+                let frame = frame(flow, packet % 2 == 1, flow.is_multiple_of(2));
                 for word in [
                     microseconds / 1_000_000,
                     microseconds % 1_000_000,

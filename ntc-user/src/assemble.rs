@@ -74,7 +74,6 @@ pub struct Counts {
     pub misfits: u64,
 }
 
-#[derive(Clone)]
 struct Pending {
     id: FlowId,
     sequence: Sequence,
@@ -89,12 +88,22 @@ struct Pending {
 }
 
 impl Pending {
-    fn into_question(self, cause: Cause) -> Question {
+    fn question(&self, cause: Cause) -> Question {
         let first = self.asked == 0;
         let stage = if self.closed || self.sequence.is_full() { Stage::Final } else { Stage::Provisional };
-        Question { id: self.id, deciding_ns: self.last_ns, sequence: self.sequence, cause, stage, first }
+        Question {
+            id: self.id,
+            deciding_ns: self.last_ns,
+            sequence: self.sequence.clone(),
+            cause,
+            stage,
+            first,
+        }
     }
 }
+
+/// Entries of flows that are gone, beyond a multiple of those that are not.
+const STALE_ENTRIES: usize = 4096;
 
 /// When to look at a flow again: (due, key, start), earliest first.
 type Agenda = BinaryHeap<Reverse<(u64, FlowKey, u64)>>;
@@ -132,16 +141,22 @@ impl Assembler {
         self.pending.len()
     }
 
-    /// Takes a record; a question if it completes the sequence or closes the flow.
-    pub fn record(&mut self, record: &PacketRecord) -> Option<Question> {
-        let begins = self.pending.get(&record.key).is_none_or(|flow| flow.id.start_ns != record.start_ns);
-        if begins {
-            self.begin(record);
+    /// Takes a record, and asks if it completes the sequence or closes the flow. `ask` says whether the question was
+    /// taken; one that was not is asked again at the next pause.
+    pub fn record(&mut self, record: &PacketRecord, mut ask: impl FnMut(Question) -> bool) {
+        match self.pending.get(&record.key).map(|flow| flow.id.start_ns) {
+            // Of a flow that another has replaced on its key: late, from another CPU.
+            Some(start_ns) if start_ns > record.start_ns => {
+                self.counts.misfits += 1;
+                return;
+            }
+            Some(start_ns) if start_ns == record.start_ns => {}
+            Some(_) | None => self.begin(record),
         }
-        let flow = self.pending.get_mut(&record.key)?;
+        let Some(flow) = self.pending.get_mut(&record.key) else { return };
         if !flow.sequence.place(record) {
             self.counts.misfits += 1;
-            return None;
+            return;
         }
         flow.last_ns = flow.last_ns.max(record.timestamp_ns);
         if !flow.queued {
@@ -150,18 +165,20 @@ impl Assembler {
             self.pauses.push(Reverse((due, record.key, record.start_ns)));
         }
         let closes = End::from_number(record.end).is_some();
-        flow.closed |= closes;
+        if closes {
+            flow.closed = true;
+            // From here on it is forgotten sooner.
+            let due = flow.last_ns + self.settings.rule.linger_ns;
+            self.idle.push(Reverse((due, record.key, record.start_ns)));
+        }
         if flow.sequence.is_full() {
-            let flow = self.pending.remove(&record.key)?;
-            return Some(flow.into_question(Cause::Complete));
-        }
-        // With a hole the missing record may still be on its way from another CPU: the pause will tell.
-        if closes && flow.sequence.holes() == 0 {
-            let question = flow.clone().into_question(Cause::Closed);
+            if ask(flow.question(Cause::Complete)) {
+                self.pending.remove(&record.key);
+            }
+        } else if closes && flow.sequence.holes() == 0 && ask(flow.question(Cause::Closed)) {
+            // With a hole the missing record may still be on its way from another CPU: the pause will tell.
             flow.asked = flow.sequence.packets().len();
-            return Some(question);
         }
-        None
     }
 
     fn begin(&mut self, record: &PacketRecord) {
@@ -183,9 +200,16 @@ impl Assembler {
         self.pending.insert(record.key, flow);
         let due = record.timestamp_ns + self.settings.rule.idle_ns(record.key.protocol);
         self.idle.push(Reverse((due, record.key, record.start_ns)));
+        // Flows that were answered leave their entries behind; they may not outgrow those that are needed.
+        if self.idle.len() > 4 * self.pending.len() + STALE_ENTRIES {
+            let pending = &self.pending;
+            self.idle.retain(|Reverse((_, key, start_ns))| {
+                pending.get(key).is_some_and(|flow| flow.id.start_ns == *start_ns)
+            });
+        }
     }
 
-    /// Gives up the flow that has waited longest.
+    /// Gives up the flow that would be forgotten first.
     fn evict(&mut self) {
         while let Some(Reverse((_, key, start_ns))) = self.idle.pop() {
             if self.pending.get(&key).is_some_and(|flow| flow.id.start_ns == start_ns) {
@@ -197,36 +221,45 @@ impl Assembler {
     }
 
     /// Asks about flows that have paused by `now_ns`, and forgets those that are over.
-    pub fn due(&mut self, now_ns: u64, mut ask: impl FnMut(Question)) {
+    pub fn due(&mut self, now_ns: u64, mut ask: impl FnMut(Question) -> bool) {
+        // One round over what is due: a question that is not taken waits for the next.
+        let mut again = Vec::new();
         while let Some((key, start_ns)) = pop_due(&mut self.pauses, now_ns) {
             let Some(flow) = self.pending.get_mut(&key).filter(|flow| flow.id.start_ns == start_ns) else {
                 continue;
             };
             let due = flow.last_ns + self.settings.pause_ns;
             if due > now_ns {
-                self.pauses.push(Reverse((due, key, start_ns)));
+                again.push(Reverse((due, key, start_ns)));
                 continue;
             }
-            flow.queued = false;
             if flow.sequence.holes() > 0 && !flow.gapped {
                 flow.gapped = true;
                 self.counts.gapped += 1;
                 self.counts.headless += u64::from(flow.sequence.packets().is_empty());
             }
             let packets = flow.sequence.packets().len();
+            let full = flow.sequence.is_full();
             if packets > flow.asked {
-                ask(flow.clone().into_question(Cause::Paused));
+                if !ask(flow.question(Cause::Paused)) {
+                    again.push(Reverse((now_ns.saturating_add(self.settings.pause_ns), key, start_ns)));
+                    continue;
+                }
                 flow.asked = packets;
             }
-            if flow.closed {
+            flow.queued = false;
+            if full {
                 self.pending.remove(&key);
             }
         }
+        self.pauses.extend(again);
         while let Some((key, start_ns)) = pop_due(&mut self.idle, now_ns) {
             let Some(flow) = self.pending.get(&key).filter(|flow| flow.id.start_ns == start_ns) else {
                 continue;
             };
-            let due = flow.last_ns + self.settings.rule.idle_ns(key.protocol);
+            let rule = &self.settings.rule;
+            let patience = if flow.closed { rule.linger_ns } else { rule.idle_ns(key.protocol) };
+            let due = flow.last_ns.saturating_add(patience);
             if due > now_ns {
                 self.idle.push(Reverse((due, key, start_ns)));
             } else {
@@ -239,4 +272,130 @@ impl Assembler {
 fn pop_due(agenda: &mut Agenda, now_ns: u64) -> Option<(FlowKey, u64)> {
     agenda.peek().filter(|Reverse((due, ..))| *due <= now_ns)?;
     agenda.pop().map(|Reverse((_, key, start_ns))| (key, start_ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ntc_common::limits::SEQUENCE_LENGTH;
+
+    const PAUSE: u64 = 100_000_000;
+
+    fn assembler() -> Assembler {
+        Assembler::new(Settings { pause_ns: PAUSE, max_flows: 4, rule: FlowRule::DEFAULT })
+    }
+
+    fn record(port: u8, index: u8, at_ns: u64) -> PacketRecord {
+        let key = FlowKey { lower_port: [0, port], protocol: 6, ip_version: 4, ..FlowKey::ZERO };
+        PacketRecord {
+            key,
+            start_ns: 1000,
+            timestamp_ns: at_ns,
+            payload_len: 0,
+            ifindex: 0,
+            window: 0,
+            vlan: 0xffff,
+            index,
+            flags: 0,
+            tcp_flags: 0,
+            end: 0,
+        }
+    }
+
+    /// (cause, packets, first) of all questions.
+    fn asked(run: impl FnOnce(&mut dyn FnMut(Question) -> bool)) -> Vec<(Cause, usize, bool)> {
+        let mut all = Vec::new();
+        run(&mut |question| {
+            all.push((question.cause, question.sequence.packets().len(), question.first));
+            true
+        });
+        all
+    }
+
+    #[test]
+    fn a_full_sequence_is_asked_about_at_once_and_forgotten() {
+        let mut assembler = assembler();
+        let questions = asked(|ask| {
+            (0..SEQUENCE_LENGTH as u8)
+                .for_each(|i| assembler.record(&record(1, i, 1000 + u64::from(i)), &mut *ask));
+        });
+        assert_eq!(questions, [(Cause::Complete, SEQUENCE_LENGTH, true)]);
+        assert_eq!(assembler.unfinished(), 0);
+        assert_eq!(asked(|ask| assembler.due(u64::MAX, ask)), []);
+    }
+
+    #[test]
+    fn a_pause_is_asked_about_once_and_again_after_more() {
+        let mut assembler = assembler();
+        let questions = asked(|ask| {
+            assembler.record(&record(1, 0, 1000), &mut *ask);
+            assembler.record(&record(1, 1, 2000), &mut *ask);
+            assembler.due(2000 + PAUSE - 1, &mut *ask);
+            assembler.due(2000 + PAUSE, &mut *ask);
+            assembler.due(2000 + 3 * PAUSE, &mut *ask);
+            assembler.record(&record(1, 2, 2000 + 4 * PAUSE), &mut *ask);
+            assembler.due(2000 + 6 * PAUSE, &mut *ask);
+        });
+        assert_eq!(questions, [(Cause::Paused, 2, true), (Cause::Paused, 3, false)]);
+    }
+
+    #[test]
+    fn a_late_packet_after_the_close_belongs_to_the_flow() {
+        let mut assembler = assembler();
+        let closing = PacketRecord { end: End::Fin as u8, ..record(1, 1, 2000) };
+        let questions = asked(|ask| {
+            assembler.record(&record(1, 0, 1000), &mut *ask);
+            assembler.record(&closing, &mut *ask);
+            assembler.due(2000 + 2 * PAUSE, &mut *ask);
+            // The last ACK, over a long path.
+            assembler.record(&record(1, 2, 2000 + 3 * PAUSE), &mut *ask);
+            assembler.due(2000 + 5 * PAUSE, &mut *ask);
+        });
+        assert_eq!(questions, [(Cause::Closed, 2, true), (Cause::Paused, 3, false)]);
+        assert_eq!((assembler.counts().flows, assembler.counts().gapped), (1, 0));
+        assert_eq!(assembler.unfinished(), 1);
+        assembler.due(2000 + 3 * PAUSE + FlowRule::DEFAULT.linger_ns, |_| true);
+        assert_eq!(assembler.unfinished(), 0);
+    }
+
+    #[test]
+    fn a_question_that_is_not_taken_is_asked_again() {
+        let mut assembler = assembler();
+        (0..SEQUENCE_LENGTH as u8).for_each(|i| assembler.record(&record(1, i, 1000), |_| false));
+        assembler.record(&record(2, 0, 1000), |_| false);
+        assembler.due(1000 + PAUSE, |_| false);
+        let questions = asked(|ask| assembler.due(1000 + 3 * PAUSE, ask));
+        assert_eq!(questions.len(), 2);
+        assert!(questions.contains(&(Cause::Paused, SEQUENCE_LENGTH, true)));
+        assert!(questions.contains(&(Cause::Paused, 1, true)));
+    }
+
+    #[test]
+    fn a_hole_is_counted_and_only_what_is_before_it_asked_about() {
+        let mut assembler = assembler();
+        let questions = asked(|ask| {
+            [0, 1, 3].iter().for_each(|i| assembler.record(&record(1, *i, 1000), &mut *ask));
+            assembler.record(&record(2, 5, 1000), &mut *ask);
+            assembler.due(1000 + PAUSE, &mut *ask);
+        });
+        assert_eq!(questions, [(Cause::Paused, 2, true)]);
+        assert_eq!((assembler.counts().gapped, assembler.counts().headless), (2, 1));
+    }
+
+    #[test]
+    fn an_older_flow_does_not_displace_the_newer_on_its_key() {
+        let mut assembler = assembler();
+        let newer = PacketRecord { start_ns: 5000, ..record(1, 0, 5000) };
+        assembler.record(&newer, |_| true);
+        assembler.record(&record(1, 7, 4000), |_| true);
+        assert_eq!((assembler.counts().flows, assembler.counts().misfits), (1, 1));
+        assert_eq!(asked(|ask| assembler.due(u64::MAX - 1, ask)), [(Cause::Paused, 1, true)]);
+    }
+
+    #[test]
+    fn unfinished_flows_are_bounded() {
+        let mut assembler = assembler();
+        (0..200).for_each(|port| assembler.record(&record(port, 0, 1000 + u64::from(port)), |_| true));
+        assert_eq!((assembler.unfinished(), assembler.counts().evicted), (4, 196));
+    }
 }

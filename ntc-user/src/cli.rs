@@ -103,7 +103,7 @@ pub struct RunArgs {
     #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
     pub format: LiveFormat,
     /// Say more; in a debug build also what each packet came to (aya-log)
-    #[arg(short, long)]
+    #[arg(short, long, env = "NTC_VERBOSE")]
     pub verbose: bool,
     #[command(flatten)]
     /// Which model answers.
@@ -138,13 +138,13 @@ pub struct ClassifyArgs {
     #[arg(required = true, value_name = "FILE")]
     pub captures: Vec<PathBuf>,
     /// What to write
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Where to write; stdout otherwise
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, env = "NTC_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Which packets make a flow
-    #[arg(long, value_enum, default_value_t = FlowRuleName::Default)]
+    #[arg(long, env = "NTC_FLOW_RULE", value_enum, default_value_t = FlowRuleName::Default)]
     pub flow_rule: FlowRuleName,
     #[command(flatten)]
     /// Which model answers.
@@ -158,10 +158,10 @@ pub struct ExtractArgs {
     #[arg(required = true, value_name = "FILE")]
     pub captures: Vec<PathBuf>,
     /// Parquet file to write
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, env = "NTC_OUTPUT", value_name = "FILE")]
     pub output: PathBuf,
     /// Which packets make a flow
-    #[arg(long, value_enum, default_value_t = FlowRuleName::Default)]
+    #[arg(long, env = "NTC_FLOW_RULE", value_enum, default_value_t = FlowRuleName::Default)]
     pub flow_rule: FlowRuleName,
 }
 
@@ -169,22 +169,22 @@ pub struct ExtractArgs {
 #[derive(Args, Debug)]
 pub struct FlowsArgs {
     /// Only this service or protocol, by nDPI's name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "NTC_SERVICE", value_name = "NAME")]
     pub service: Option<String>,
     /// Only this QoS class
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, env = "NTC_CLASS", value_name = "CLASS")]
     pub class: Option<String>,
     /// Only flows with this address at either end
-    #[arg(long, value_name = "IP")]
+    #[arg(long, env = "NTC_ADDRESS", value_name = "IP")]
     pub address: Option<IpAddr>,
     /// Only flows with this port at either end
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, env = "NTC_PORT", value_name = "PORT")]
     pub port: Option<u16>,
     /// Again every so many seconds, until interrupted
-    #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, env = "NTC_WATCH", value_name = "S", num_args = 0..=1, default_missing_value = "1")]
     pub watch: Option<u64>,
     /// Lines for people, or JSON
-    #[arg(long, value_enum, default_value_t = LiveFormat::Table)]
+    #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
     pub format: LiveFormat,
     #[command(flatten)]
     /// Where maps are pinned.
@@ -195,7 +195,7 @@ pub struct FlowsArgs {
 #[derive(Args, Debug)]
 pub struct StatsArgs {
     /// Lines for people, or JSON
-    #[arg(long, value_enum, default_value_t = LiveFormat::Table)]
+    #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
     pub format: LiveFormat,
     #[command(flatten)]
     /// Where maps are pinned.

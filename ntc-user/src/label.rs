@@ -1,8 +1,8 @@
 //! Answers become labels in the kernel's map.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::MapError;
 use ntc_common::{
     flow::FlowRule,
     key::FlowKey,
@@ -75,35 +75,66 @@ impl LabelWriter {
         let state = tables::lookup(&self.flows, &flow.key).map_err(KernelError::map("FLOWS"))?;
         Ok(state.is_some_and(|state| state.start_ns == flow.start_ns))
     }
+}
 
-    /// Removes flows that are over from the table, and their labels; returns how many. The kernel does so
-    /// only when a key is used again.
+/// Takes labels away when their flows are over. The kernel does so only when a key is used again.
+#[derive(Debug)]
+pub struct LabelSweeper {
+    labels: Labels,
+    flows: Flows,
+    rule: FlowRule,
+    /// Labels whose flow the table has forgotten, and when that was first seen: the flow may still live, and is then
+    /// taken up again under its label.
+    orphans: HashMap<FlowKey, u64>,
+}
+
+impl LabelSweeper {
+    /// Opens the pinned maps.
+    ///
+    /// # Errors
+    /// No pins, or not writable.
+    pub fn open(pins: &Path, rule: FlowRule) -> Result<Self, KernelError> {
+        let (labels, flows) = (tables::labels(pins)?, tables::flows(pins)?);
+        Ok(Self { labels, flows, rule, orphans: HashMap::new() })
+    }
+
+    /// Looks at all labels once; returns how many were taken away.
     ///
     /// # Errors
     /// A map could not be used.
-    pub fn sweep(&mut self, rule: &FlowRule) -> Result<usize, KernelError> {
-        let now_ns = clock::monotonic_ns();
+    pub fn sweep(&mut self) -> Result<usize, KernelError> {
         // Collected first: removing while walking would make the walk begin anew.
-        let over: Vec<FlowKey> = self
-            .flows
-            .iter()
-            .filter_map(Result::ok)
-            .filter(|(key, state)| state.over(key.protocol, now_ns, rule).is_some())
-            .map(|(key, _)| key)
-            .collect();
-        for key in &over {
-            // The label goes first: a packet in between must not find a label without its flow, which
-            // would look like an eviction.
-            forget(&mut self.labels, key).map_err(KernelError::map("LABELS"))?;
-            forget(&mut self.flows, key).map_err(KernelError::map("FLOWS"))?;
+        let labels: Vec<(FlowKey, Label)> = self.labels.iter().filter_map(Result::ok).collect();
+        let mut orphans = HashMap::new();
+        let mut removed = 0;
+        for (key, label) in labels {
+            let now_ns = clock::monotonic_ns();
+            let over = match tables::lookup(&self.flows, &key).map_err(KernelError::map("FLOWS"))? {
+                Some(state) => {
+                    state.start_ns != label.start_ns || state.over(key.protocol, now_ns, &self.rule).is_some()
+                }
+                None => {
+                    let since = *self.orphans.get(&key).unwrap_or(&now_ns);
+                    orphans.insert(key, since);
+                    now_ns.saturating_sub(since) > self.rule.idle_ns(key.protocol)
+                }
+            };
+            // A new flow's label could come in between only if the flow began, was asked about and answered
+            // since the look above.
+            if over {
+                forget(&mut self.labels, &key).map_err(KernelError::map("LABELS"))?;
+                orphans.remove(&key);
+                removed += 1;
+            }
         }
-        Ok(over.len())
+        self.orphans = orphans;
+        Ok(removed)
     }
 }
 
-/// Removes an entry; gone already is as good.
-fn forget<V: aya::Pod>(map: &mut HashMap<MapData, FlowKey, V>, key: &FlowKey) -> Result<(), MapError> {
-    match map.remove(key) {
+/// Removes a label; gone already is as good.
+fn forget(labels: &mut Labels, key: &FlowKey) -> Result<(), MapError> {
+    match labels.remove(key) {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

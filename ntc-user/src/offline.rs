@@ -2,6 +2,7 @@
 //! the file.
 
 use std::{
+    cell::Cell,
     fs,
     io::IsTerminal as _,
     path::{Path, PathBuf},
@@ -47,13 +48,17 @@ pub fn read<E>(
         bar.set_message(name.to_string());
         let mut table = FlowTable::new(rule);
         let mut result = Ok(());
+        // Set when nobody wants more: what is still to be read is not read.
+        let stop = Cell::new(false);
         let mut emit = |ended: EndedFlow| {
-            if result.is_ok() {
+            if !stop.get() {
                 outcome.flows += 1;
                 result = flow(&name, ended);
+                stop.set(result.is_err());
             }
         };
-        if let Err(error) = read_file(path, &mut table, &mut emit, &|bytes| bar.set_position(done + bytes)) {
+        let progress = |bytes| bar.set_position(done + bytes);
+        if let Err(error) = read_file(path, &mut table, &mut emit, &stop, &progress) {
             outcome.failed += 1;
             bar.suspend(|| eprintln!("ntc: {error}"));
         }
@@ -74,11 +79,14 @@ fn read_file(
     path: &Path,
     table: &mut FlowTable,
     emit: &mut impl FnMut(EndedFlow),
+    stop: &Cell<bool>,
     progress: &dyn Fn(u64),
 ) -> Result<(), CaptureError> {
     let mut file = CaptureFile::open(path)?;
     let mut packets = 0u64;
-    while let Some(frame) = file.next_frame() {
+    while !stop.get()
+        && let Some(frame) = file.next_frame()
+    {
         // What is no flow is counted in the ledger.
         let _ = table.packet(&frame?, emit);
         packets += 1;

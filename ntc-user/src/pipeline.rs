@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
@@ -21,7 +21,6 @@ use std::{
 use aya::Ebpf;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use ntc_common::flow::FlowRule;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
@@ -44,7 +43,7 @@ use crate::{
         pins::PinDirectory,
         tables,
     },
-    label::LabelWriter,
+    label::{LabelSweeper, LabelWriter},
     policy::Policy,
 };
 
@@ -54,9 +53,11 @@ const CHUNKS: usize = 64;
 const QUESTIONS: usize = 4096;
 /// Events between model and caller.
 const EVENTS: usize = 8192;
+/// At the end the ring is read until a chunk is smaller than this.
+const LAST_CHUNK_BYTES: usize = 64 * 1024;
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
-/// Flows that are over are swept out of the kernel's tables so often.
+/// Labels of flows that are over are taken away so often.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// The agent cannot start, or cannot go on.
@@ -97,6 +98,7 @@ pub struct Config {
 #[derive(Debug, Default)]
 struct Shared {
     shed: AtomicU64,
+    failed: AtomicU64,
     events_lost: AtomicU64,
     assembler: std::sync::Mutex<assemble::Counts>,
     labels: std::sync::Mutex<LabelCounts>,
@@ -126,9 +128,9 @@ pub async fn run(
     policy: &Policy,
     model: Model,
     stop: impl Future<Output = ()>,
-    mut emit: impl FnMut(&Event),
+    mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
-    let pins = PinDirectory::claim(&config.pin_dir)?;
+    let mut pins = PinDirectory::claim(&config.pin_dir)?;
     pins.release_links();
     let mut ebpf = load::load(&config.kernel, Some(&pins))?;
     #[cfg(debug_assertions)]
@@ -170,66 +172,76 @@ pub async fn run(
 
     let heartbeat = Heartbeat::start(&mut ebpf)?;
     attach::attach(&mut ebpf, &config.interfaces, config.stay.then_some(&pins))?;
-    emit(&Event::Ready(ready));
-    let stopped_by =
-        live(&mut ebpf, &heartbeat, &pins, &shared, config.kernel.rule, stop, &mut events, &mut emit);
-    let outcome = stopped_by.await;
+    pins.keep();
+    emit(Event::Ready(ready));
+    let (stop_sweeping, sweeping) = sync_channel(0);
+    let sweeper = {
+        let labels = LabelSweeper::open(pins.path(), config.kernel.rule)?;
+        thread::Builder::new()
+            .name("sweep".into())
+            .spawn(move || sweep(labels, &sweeping))
+            .map_err(|error| AgentError::Thread(format!("cannot start a thread: {error}")))?
+    };
+    let outcome = live(&mut ebpf, &heartbeat, &pins, &shared, stop, &mut events, &mut emit).await;
 
     // In the order of the packets: no label counts, no packet is captured, then every stage empties itself
     // into the next.
-    heartbeat.stop(&mut ebpf)?;
+    let stopped = heartbeat.stop(&mut ebpf);
     drop(ebpf);
     let _ = stop_reading.send(true);
+    drop(stop_sweeping);
     while let Some(event) = events.recv().await {
-        emit(&event);
+        emit(event);
     }
     reader.await.map_err(|e| AgentError::Thread(e.to_string()))?.map_err(AgentError::Ring)?;
     assembler.await.map_err(|e| AgentError::Thread(e.to_string()))?;
-    thread.join().map_err(|_| AgentError::Thread("the classifying thread died".into()))??;
-    emit(&Event::Summary(Box::new(stats(&pins, &shared)?)));
+    thread.join().map_err(|_| AgentError::Thread("the classifying thread died".into()))?;
+    sweeper.join().map_err(|_| AgentError::Thread("the sweeping thread died".into()))?;
+    emit(Event::Summary(Box::new(stats(&pins, &shared)?)));
     if !config.stay {
         pins.remove().map_err(|source| KernelError::PinDirectory {
             path: pins.path().display().to_string(),
             source,
         })?;
     }
+    stopped?;
     outcome
 }
 
-/// While the agent lives: heartbeat, statistics, sweeping, events.
-#[expect(clippy::too_many_arguments, reason = "the body of `run`, apart for its length only")]
+/// While the agent lives: heartbeat, statistics, events. Nothing here may wait: labels hang on the heartbeat.
 async fn live(
     ebpf: &mut Ebpf,
     heartbeat: &Heartbeat,
     pins: &PinDirectory,
     shared: &Shared,
-    rule: FlowRule,
     stop: impl Future<Output = ()>,
     events: &mut mpsc::Receiver<Event>,
-    emit: &mut impl FnMut(&Event),
+    emit: &mut impl FnMut(Event),
 ) -> Result<(), AgentError> {
     let mut beat = interval(heartbeat::PERIOD);
-    let mut sweep = interval(SWEEP);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sweeper = LabelWriter::open(pins.path(), 0)?;
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => return Ok(()),
             _ = beat.tick() => {
                 heartbeat.beat(ebpf)?;
-                emit(&Event::Stats(Box::new(stats(pins, shared)?)));
-            }
-            _ = sweep.tick() => {
-                // Some system calls for each live flow: off the tasks that carry packets.
-                let swept = tokio::task::block_in_place(|| sweeper.sweep(&rule))?;
-                tracing::debug!(swept, "flows that are over");
+                emit(Event::Stats(Box::new(stats(pins, shared)?)));
             }
             event = events.recv() => match event {
-                Some(event) => emit(&event),
+                Some(event) => emit(event),
                 None => return Err(AgentError::Thread("the classifying thread ended early".into())),
             },
+        }
+    }
+}
+
+/// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
+fn sweep(mut labels: LabelSweeper, stop: &Receiver<()>) {
+    while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
+        match labels.sweep() {
+            Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
+            Err(error) => tracing::warn!(%error, "labels of flows that are over stay for now"),
         }
     }
 }
@@ -249,13 +261,12 @@ async fn read(
                 continue;
             }
         };
-        if chunk.is_empty() {
-            if last {
-                return Ok(());
-            }
-            continue;
+        // Programs that stay attached go on filling the ring: the end is where it was nearly empty once.
+        let nearly_empty = chunk.len() < LAST_CHUNK_BYTES;
+        if !chunk.is_empty() && chunks.send(chunk).await.is_err() {
+            return Ok(());
         }
-        if chunks.send(chunk).await.is_err() {
+        if last && nearly_empty {
             return Ok(());
         }
     }
@@ -271,16 +282,18 @@ async fn assemble(
     let mut assembler = Assembler::new(settings);
     let mut tick = interval(PAUSE_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let ask = |question| match questions.try_send(question) {
-        Ok(()) => {}
-        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-            shared.shed.fetch_add(1, Ordering::Relaxed);
-        }
+    // Not taken: asked again at the next pause, and counted.
+    let ask = |question| {
+        let taken = questions.try_send(question).is_ok();
+        shared.shed.fetch_add(u64::from(!taken), Ordering::Relaxed);
+        taken
     };
     loop {
         tokio::select! {
+            // Records first: whoever has some waiting has not paused.
+            biased;
             chunk = chunks.recv() => match chunk {
-                Some(chunk) => records(&chunk).filter_map(|record| assembler.record(&record)).for_each(ask),
+                Some(chunk) => records(&chunk).for_each(|record| assembler.record(&record, ask)),
                 None => break,
             },
             _ = tick.tick() => assembler.due(clock::monotonic_ns(), ask),
@@ -289,8 +302,8 @@ async fn assemble(
             *counts = assembler.counts();
         }
     }
-    // The end: whoever has unasked packets is asked about.
-    assembler.due(u64::MAX, ask);
+    // The end: whoever has unasked packets is asked about, and now there is time to wait for room.
+    tokio::task::block_in_place(|| assembler.due(u64::MAX, |question| questions.send(question).is_ok()));
     if let Ok(mut counts) = shared.assembler.lock() {
         *counts = assembler.counts();
     }
@@ -303,7 +316,7 @@ fn answer(
     questions: &Receiver<Question>,
     events: &mpsc::Sender<Event>,
     shared: &Shared,
-) -> Result<(), AgentError> {
+) {
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
@@ -313,10 +326,20 @@ fn answer(
             features::write(&question.id, question.sequence.packets(), row);
         }
         answers.clear();
-        model.classify(&values[..batch.len() * FLOW_VALUES], &mut answers)?;
+        if let Err(error) = model.classify(&values[..batch.len() * FLOW_VALUES], &mut answers) {
+            // These flows go without an answer; the next may get one.
+            shared.failed.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            tracing::error!(%error, flows = batch.len(), "not answered");
+            continue;
+        }
         for (question, answer) in batch.iter().zip(&answers) {
             let packets = question.sequence.packets().len();
-            let written = writer.write(&question.id, answer, question.stage, packets)?;
+            let written =
+                writer.write(&question.id, answer, question.stage, packets).unwrap_or_else(|error| {
+                    shared.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(%error, "label not written");
+                    false
+                });
             let now_ns = clock::monotonic_ns();
             let us = |since: u64| now_ns.saturating_sub(since) / 1000;
             let (decided_us, age_us) = (us(question.deciding_ns), us(question.id.start_ns));
@@ -349,7 +372,6 @@ fn answer(
             }
         }
     }
-    Ok(())
 }
 
 fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
@@ -363,6 +385,7 @@ fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
         flows: assembler.flows,
         labelled,
         shed: shared.shed.load(Ordering::Relaxed),
+        failed: shared.failed.load(Ordering::Relaxed),
         events_lost: shared.events_lost.load(Ordering::Relaxed),
         ledger: (&counts.ledger).into(),
         enforcement: (&counts.enforcement).into(),

@@ -36,8 +36,9 @@ struct Live {
     sequence: Sequence,
 }
 
-/// Live flows are looked through for ended ones so often, in packet time.
-const SWEEP_NS: u64 = 30_000_000_000;
+/// Live flows are looked through for ended ones after so many packets. Not by time: a packet whose time is wrong
+/// must not stop it.
+const SWEEP_PACKETS: u64 = 1 << 20;
 /// Below so many live flows there is no need to.
 const SWEEP_FLOWS: usize = 65_536;
 
@@ -47,19 +48,12 @@ pub struct FlowTable {
     flows: std::collections::HashMap<FlowKey, Live, foldhash::fast::RandomState>,
     packet: Packet,
     ledger: Ledger,
-    swept_ns: u64,
 }
 
 impl FlowTable {
     /// An empty table.
     pub fn new(rule: FlowRule) -> Self {
-        Self {
-            rule,
-            flows: std::collections::HashMap::default(),
-            packet: Packet::ZERO,
-            ledger: Ledger::ZERO,
-            swept_ns: 0,
-        }
+        Self { rule, flows: std::collections::HashMap::default(), packet: Packet::ZERO, ledger: Ledger::ZERO }
     }
 
     /// Where each packet went.
@@ -83,8 +77,7 @@ impl FlowTable {
         }
         self.ledger.zero_ip_len += u64::from(self.packet.zero_ip_len);
         let now_ns = frame.timestamp_ns;
-        if self.flows.len() > SWEEP_FLOWS && now_ns.saturating_sub(self.swept_ns) > SWEEP_NS {
-            self.swept_ns = now_ns;
+        if self.flows.len() > SWEEP_FLOWS && self.ledger.seen.is_multiple_of(SWEEP_PACKETS) {
             self.sweep(now_ns, ended);
         }
         Ok(self.account(now_ns, ended))

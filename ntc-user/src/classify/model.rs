@@ -172,11 +172,16 @@ fn answer(labels: &[Label], protocols: &mut [f32], min_confidence: f32, row: &[f
         .filter(|(label, _)| label.protocol == protocol)
         .max_by(|a, b| a.1.total_cmp(b.1))
         .map(|(label, _)| label);
+    // A graph that answers NaN answers nothing.
     match service {
-        Some(label) if confidence >= min_confidence => {
+        Some(label) if confidence >= min_confidence && row.iter().all(|p| p.is_finite()) => {
             Answer { service: label.service, class: label.class, confidence }
         }
-        _ => Answer { service: UNKNOWN, class: 0, confidence },
+        _ => {
+            let confidence =
+                if confidence.is_finite() && row.iter().all(|p| p.is_finite()) { confidence } else { 0.0 };
+            Answer { service: UNKNOWN, class: 0, confidence }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
         eprintln!("ntc: nothing is pinned in {}", path.display());
         return Ok(ExitCode::SUCCESS);
     }
-    let pins = PinDirectory::claim(path)?;
+    let mut pins = PinDirectory::claim(path)?;
     // With its last pin a link goes, and the program with it.
     pins.remove().with_context(|| format!("cannot remove the pins in {}", path.display()))?;
     eprintln!("ntc: removed {}", path.display());

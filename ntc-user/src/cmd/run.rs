@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write, stdout},
     process::ExitCode,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
 
@@ -57,6 +58,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the asynchronous runtime")?;
     let duration = args.duration.map(Duration::from_secs);
+    let mut printer = Printer::start(args.format)?;
     runtime.block_on(async {
         // Before anything is attached: from here on a signal is an orderly end.
         let (mut interrupt, mut terminate) =
@@ -68,17 +70,58 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 () = sleep(duration) => {}
             }
         };
-        let mut printed = Ok(());
-        pipeline::run(config, &policy, model, stop, |event| {
-            // A reader that went away (`ntc run | head`) ends the output, not the agent.
-            if printed.is_ok() {
-                printed = print(args.format, event);
-            }
-        })
-        .await?;
+        pipeline::run(config, &policy, model, stop, |event| printer.print(event)).await?;
         anyhow::Ok(())
     })?;
+    printer.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lines wait here for a slow terminal or pipe; beyond, they are dropped and counted: the agent never waits.
+const LINES: usize = 16_384;
+/// At the end a reader that has stopped reading is given so long.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Writes events to stdout, on a thread of its own.
+struct Printer {
+    events: SyncSender<Event>,
+    outcome: Receiver<io::Result<()>>,
+    dropped: u64,
+}
+
+impl Printer {
+    fn start(format: LiveFormat) -> anyhow::Result<Self> {
+        let (events, queue) = sync_channel::<Event>(LINES);
+        let (result, outcome) = sync_channel(1);
+        std::thread::Builder::new()
+            .name("print".into())
+            .spawn(move || {
+                let printed = queue.iter().try_for_each(|event| print(format, &event));
+                // Nobody waits any more: the agent has ended.
+                let _ = result.send(printed);
+            })
+            .context("cannot start a thread")?;
+        Ok(Self { events, outcome, dropped: 0 })
+    }
+
+    fn print(&mut self, event: Event) {
+        self.dropped += u64::from(matches!(self.events.try_send(event), Err(TrySendError::Full(_))));
+    }
+
+    /// Waits for the last lines. A reader that went away (`ntc run | head`) is no failure; a full disk is.
+    fn finish(self) -> anyhow::Result<()> {
+        let Self { events, outcome, dropped } = self;
+        drop(events);
+        if dropped > 0 {
+            eprintln!("ntc: {dropped} lines were not printed: who reads stdout is too slow");
+        }
+        match outcome.recv_timeout(LAST_LINES) {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write to stdout")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 async fn sleep(duration: Option<Duration>) {

@@ -80,7 +80,11 @@ fn interface_flags(interface: &Interface) -> Result<u32, KernelError> {
     if interface.enforce {
         flags |= interface_flags::ENFORCED;
     }
-    let link_header = has_link_header(&interface.name)?;
+    let hardware = hardware_type(&interface.name)?;
+    if hardware == libc::ARPHRD_LOOPBACK && interface.capture {
+        return Err(KernelError::Loopback(interface.name.clone()));
+    }
+    let link_header = matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
     if !link_header {
         flags |= interface_flags::NO_LINK_HEADER;
     }
@@ -166,8 +170,9 @@ pub fn if_index(name: &str) -> Result<u32, KernelError> {
         .map_err(|_| KernelError::NoInterface(name.to_owned()))
 }
 
-/// Whether packets on the interface begin with an Ethernet header; with the IP header otherwise (tun, WireGuard, PPP).
-fn has_link_header(name: &str) -> Result<bool, KernelError> {
+/// The interface's `ARPHRD_` number: tells whether its packets begin with an Ethernet header, or with the IP header
+/// (tun, WireGuard, PPP).
+fn hardware_type(name: &str) -> Result<u16, KernelError> {
     let none = || KernelError::NoInterface(name.to_owned());
     let socket = control_socket().map_err(|_| none())?;
     // SAFETY: all zero is an ifreq.
@@ -183,8 +188,7 @@ fn has_link_header(name: &str) -> Result<bool, KernelError> {
         return Err(none());
     }
     // SAFETY: SIOCGIFHWADDR filled this member.
-    let hardware = unsafe { request.ifr_ifru.ifru_hwaddr.sa_family };
-    Ok(matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK))
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
 }
 
 fn control_socket() -> rustix::io::Result<OwnedFd> {

@@ -37,6 +37,9 @@ pub enum KernelError {
     /// No such interface.
     #[error("interface {0}: there is none of that name; `ip link` lists them")]
     NoInterface(String),
+    /// Packets pass both hooks there.
+    #[error("interface {0}: ntc does not capture on loopback, where each packet goes out and comes in again")]
+    Loopback(String),
     /// A map could not be used.
     #[error("map {map}: {source}")]
     Map {

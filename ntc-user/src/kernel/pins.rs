@@ -21,7 +21,7 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 const BPF_FS: &str = "/sys/fs/bpf";
 
 /// Begins the name of a pinned link.
-const LINK_PREFIX: &str = "link_";
+const LINK_PREFIX: &str = "link_ntc_";
 
 /// Maps that are pinned, so that a restart takes them over and others can read them.
 pub const PINNED: [&str; 9] = [
@@ -41,10 +41,14 @@ pub fn default_directory() -> PathBuf {
     Path::new(BPF_FS).join("ntc").join(format!("v{ABI_VERSION}"))
 }
 
-/// A pin directory that is this agent's alone.
+/// A pin directory that is this agent's alone. Dropped before [`keep`](Self::keep), it takes away what a start that
+/// failed has left in it.
 #[derive(Debug)]
 pub struct PinDirectory {
     path: PathBuf,
+    /// There was nothing of ntc's in it.
+    fresh: bool,
+    kept: bool,
     /// Holds the lock; the kernel ends it with the process, however that dies.
     _lock: File,
 }
@@ -57,13 +61,31 @@ impl PinDirectory {
     pub fn claim(path: &Path) -> Result<Self, KernelError> {
         let failed = |source| KernelError::PinDirectory { path: path.display().to_string(), source };
         mount_bpf_fs(path).map_err(failed)?;
+        let made = !path.exists();
         fs::create_dir_all(path).map_err(failed)?;
+        if !is_bpf_fs(path).map_err(failed)? {
+            if made {
+                // Of no use, and ours: as if it had not been made.
+                let _ = fs::remove_dir(path);
+            }
+            return Err(failed(io::Error::other(
+                "not on a BPF file system (they are mounted at /sys/fs/bpf)",
+            )));
+        }
         let lock = File::open(path).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
+            Ok(()) => {
+                let fresh = PINNED.iter().all(|map| !path.join(map).exists());
+                Ok(Self { path: path.to_path_buf(), fresh, kept: false, _lock: lock })
+            }
             Err(Errno::WOULDBLOCK) => Err(KernelError::AgentRunning(path.display().to_string())),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// From here on the pins stay until they are [removed](Self::remove).
+    pub const fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Its path.
@@ -103,27 +125,44 @@ impl PinDirectory {
 
     /// Where an attached program's link is pinned, if it is to outlive the agent.
     pub fn link(&self, program: &str, interface: &str) -> PathBuf {
-        self.path.join(format!("{LINK_PREFIX}{program}_{interface}"))
+        self.path.join(format!("link_{program}_{interface}"))
     }
 
     /// Lets go of programs that an earlier agent left attached: this one attaches its own.
     pub fn release_links(&self) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(LINK_PREFIX) {
-                // A link that stays in place makes the attach fail, which says so.
-                let _ = fs::remove_file(entry.path());
-            }
+        for link in links(&self.path) {
+            // A link that stays in place makes the attach fail, which says so.
+            let _ = fs::remove_file(link);
         }
     }
 
-    /// Removes the pins and the directory.
+    /// Removes ntc's pins, and the directory if nothing else is in it.
     ///
     /// # Errors
     /// The first that could not be removed.
-    pub fn remove(&self) -> io::Result<()> {
+    pub fn remove(&mut self) -> io::Result<()> {
+        self.kept = true;
         remove(&self.path)
     }
+}
+
+impl Drop for PinDirectory {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.release_links();
+            if self.fresh {
+                // What remains is what `ntc detach` is for.
+                let _ = remove(&self.path);
+            }
+        }
+    }
+}
+
+/// The pinned links of ntc's programs in a directory.
+fn links(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(LINK_PREFIX));
+    ours.map(|entry| entry.path()).collect()
 }
 
 /// Sizes by which pins are compared.
@@ -143,15 +182,25 @@ impl std::fmt::Display for MapSize {
     }
 }
 
-/// Removes pins and directory; empty parents of ntc's go, too.
+/// Removes ntc's pins and no others; directories that are empty then go, too.
 ///
 /// # Errors
 /// The first that could not be removed.
 pub fn remove(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        fs::remove_file(entry?.path())?;
+    let maps = PINNED.iter().map(|map| directory.join(map));
+    for pin in links(directory).into_iter().chain(maps) {
+        match fs::remove_file(pin) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
-    fs::remove_dir(directory)?;
+    match fs::remove_dir(directory) {
+        Ok(()) => {}
+        // Somebody else's pins: not ours to remove.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+        Err(error) => return Err(error),
+    }
     if let Some(parent) = directory.parent().filter(|parent| parent.ends_with("ntc")) {
         // Not empty: another version's pins stay.
         let _ = fs::remove_dir(parent);
