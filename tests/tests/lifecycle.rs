@@ -173,6 +173,65 @@ fn told_to_stay_it_stays_until_detached() -> anyhow::Result<()> {
 }
 
 #[test]
+fn it_ends_under_traffic_also_when_told_to_stay() -> anyhow::Result<()> {
+    let link = Link::new("busy")?;
+    let agent = link.agent(&["--stay"])?;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            link.far_side.enter(|| {
+                let socket = RawSocket::open("s0")?;
+                let mut port = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    port = if port == u16::MAX { 1 } else { port + 1 };
+                    let source = ("192.0.2.10".parse()?, port);
+                    socket.send(&Frame::udp(source, ("198.51.100.10".parse()?, 53), 40).bytes())?;
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                }
+                Ok(())
+            })
+        });
+        let events = agent.stop();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        traffic.join().map_err(|_| anyhow::anyhow!("the traffic died"))??;
+        ensure!(events?.last().context("no summary")?["event"] == "summary");
+        anyhow::Ok(())
+    })?;
+    ensure!(link.ntc(&["detach"])?.status.success());
+    Ok(())
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() -> anyhow::Result<()> {
+    let link = Link::new("refused")?;
+    // Somebody else's program sits on the interface.
+    let mut other = ntc_tests::kernel::Programs::load(&ntc_user::kernel::load::Settings::default())?;
+    link.agent_side.enter(|| {
+        let xdp: &mut aya::programs::Xdp = ntc_user::kernel::load::program(&mut other.ebpf, "ntc_xdp")?;
+        Ok(xdp.attach("r0", aya::programs::XdpMode::Default)?)
+    })?;
+    let mut command = link.agent_side.prepare(binary()?);
+    command.args(["run", "--iface", "r0", "--stay", "--pin-dir"]).arg(&link.pins.0);
+    let refused = with_runtime(&mut command).output()?;
+    ensure!(refused.status.code() == Some(1), "{}", text(&refused));
+    ensure!(text(&refused).contains("interface r0: cannot attach ntc_xdp"), "{}", text(&refused));
+    ensure!(!link.pins.0.exists(), "pins stay of an agent that did not start");
+    Ok(())
+}
+
+#[test]
+fn only_pins_of_its_own_are_removed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let treasure = folder.path().join("LABELS");
+    std::fs::write(&treasure, "not a map")?;
+    let detach = Command::new(binary()?).args(["detach", "--pin-dir"]).arg(folder.path()).output()?;
+    ensure!(detach.status.code() == Some(1), "{}", text(&detach));
+    ensure!(text(&detach).contains("not on a BPF file system"), "{}", text(&detach));
+    ensure!(treasure.exists());
+    Ok(())
+}
+
+#[test]
 fn pins_of_another_size_are_refused() -> anyhow::Result<()> {
     let link = Link::new("sizes")?;
     let agent = link.agent(&["--max-flows", "128"])?;
@@ -217,6 +276,8 @@ fn mistakes_are_named() -> anyhow::Result<()> {
     };
     let (code, said) = run(&["run", "--iface", "r7"])?;
     ensure!(code == Some(1) && said.contains("interface r7: there is none of that name"), "{said}");
+    let (code, said) = run(&["run", "--iface", "lo"])?;
+    ensure!(code == Some(1) && said.contains("does not capture on loopback"), "{said}");
     let (code, said) = run(&["run"])?;
     ensure!(code == Some(1) && said.contains("give --iface or --capture"), "{said}");
     let (code, said) = run(&["run", "--iface", "r0", "--model", "/nonexistent"])?;
