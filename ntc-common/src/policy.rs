@@ -1,5 +1,20 @@
 //! What the kernel does with an answer.
 
+/// QoS classes by number, as `models/services.csv` and policies name them.
+pub const CLASS_NAMES: [&str; 11] = [
+    "unknown",
+    "management",
+    "web",
+    "realtime",
+    "streaming",
+    "interactive",
+    "bulk",
+    "mail",
+    "industrial",
+    "rpc",
+    "tunnel",
+];
+
 shared_struct! {
     /// What a service is to the policy: value of the array `SERVICES`, by service id.
     pub struct ServiceAction: 4 {

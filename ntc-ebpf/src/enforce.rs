@@ -19,15 +19,7 @@ use crate::{
 pub fn ingress(skb: &Skb, link: LinkType) {
     let Some(counts) = policy::this_cpu() else { return };
     counts.ingress += 1;
-    if !heartbeat::fresh() {
-        counts.stale += 1;
-        return;
-    }
-    let Some(Scratch { packet, .. }) = scratch::this_cpu() else { return };
-    if parse(skb, link, packet).is_err() {
-        counts.unlabelled += 1;
-        return;
-    }
+    let Some(packet) = packet(skb, link, counts) else { return };
     match by_label(packet) {
         Some((_, action)) => {
             counts.labelled += 1;
@@ -42,15 +34,7 @@ pub fn ingress(skb: &Skb, link: LinkType) {
 pub fn egress(skb: &Skb, link: LinkType) {
     let Some(counts) = policy::this_cpu() else { return };
     counts.egress += 1;
-    if !heartbeat::fresh() {
-        counts.stale += 1;
-        return;
-    }
-    let Some(Scratch { packet, .. }) = scratch::this_cpu() else { return };
-    if parse(skb, link, packet).is_err() {
-        counts.unlabelled += 1;
-        return;
-    }
+    let Some(packet) = packet(skb, link, counts) else { return };
     let (class, action) = if let Some(found) = by_label(packet) {
         counts.labelled += 1;
         found
@@ -68,6 +52,21 @@ pub fn egress(skb: &Skb, link: LinkType) {
         (*skb.raw()).len
     };
     policy::count(class, len);
+}
+
+/// The packet, if labels count and it can have one; else it is counted as left alone.
+#[inline(always)]
+fn packet(skb: &Skb, link: LinkType, counts: &mut Enforcement) -> Option<&'static Packet> {
+    if !heartbeat::fresh() {
+        counts.stale += 1;
+        return None;
+    }
+    let Scratch { packet, .. } = scratch::this_cpu()?;
+    if parse(skb, link, packet).is_err() {
+        counts.unlabelled += 1;
+        return None;
+    }
+    Some(packet)
 }
 
 #[inline(always)]

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use ntc_common::policy::CLASS_NAMES;
 use thiserror::Error;
 
 /// The file itself: ids in it never change, so labels survive a change of model.
@@ -19,33 +20,18 @@ pub struct Service {
     pub name: String,
     /// Its protocol (`TLS`).
     pub protocol: String,
-    /// QoS class number, see [`CLASSES`].
+    /// QoS class number, see [`CLASS_NAMES`].
     pub class: u8,
 }
 
-/// QoS classes by number.
-pub const CLASSES: [&str; 11] = [
-    "unknown",
-    "management",
-    "web",
-    "realtime",
-    "streaming",
-    "interactive",
-    "bulk",
-    "mail",
-    "industrial",
-    "rpc",
-    "tunnel",
-];
-
 /// The number of a class.
 pub fn class_number(name: &str) -> Option<u8> {
-    CLASSES.iter().position(|class| *class == name).and_then(|number| u8::try_from(number).ok())
+    CLASS_NAMES.iter().position(|class| *class == name).and_then(|number| u8::try_from(number).ok())
 }
 
 /// The name of a class number.
 pub fn class_name(number: u8) -> &'static str {
-    CLASSES.get(usize::from(number)).copied().unwrap_or("unknown")
+    CLASS_NAMES.get(usize::from(number)).copied().unwrap_or("unknown")
 }
 
 /// A line of the catalogue that cannot be read.

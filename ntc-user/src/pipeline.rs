@@ -137,11 +137,8 @@ pub async fn run(
     tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
     let ring = RingReader::open(&mut ebpf)?;
     tables::forget_interfaces(pins.path())?;
-    if config.dry_run {
-        tables::write_policy(pins.path(), &Policy::idle())?;
-    } else {
-        tables::write_policy(pins.path(), policy)?;
-    }
+    let Policy { services, classes } = if config.dry_run { &Policy::idle() } else { policy };
+    tables::write_policy(pins.path(), services, classes)?;
     let ready = Ready {
         interfaces: config.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         pin_dir: pins.path().display().to_string(),

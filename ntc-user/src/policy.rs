@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use ntc_common::{
     limits::MAX_CLASSES,
-    policy::{ClassAction, ExistingDscp, ServiceAction, mark_of},
+    policy::{CLASS_NAMES, ClassAction, ExistingDscp, ServiceAction, mark_of},
 };
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::catalogue::{CLASSES, Catalogue, class_number};
+use crate::catalogue::{Catalogue, class_number};
 
 const BUILT_IN: &str = include_str!("../policy/default.toml");
 
@@ -138,9 +138,9 @@ impl Policy {
                 field,
                 what,
             };
-            let number = class_number(name)
-                .filter(|number| *number != 0)
-                .ok_or_else(|| wrong("", format!("no such class; there are {}", CLASSES[1..].join(", "))))?;
+            let number = class_number(name).filter(|number| *number != 0).ok_or_else(|| {
+                wrong("", format!("no such class; there are {}", CLASS_NAMES[1..].join(", ")))
+            })?;
             if !(0.0..=1.0).contains(&entry.min_confidence) {
                 return Err(wrong("min_confidence", format!("{} is not from 0 to 1", entry.min_confidence)));
             }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn the_built_in_policy_has_an_action_for_every_class() {
         let policy = Policy::load(None, MARK_MASK_DEFAULT).expect("the built-in policy reads");
-        for (class, action) in (0u32..).zip(&policy.classes).take(CLASSES.len()).skip(1) {
+        for (class, action) in (0u32..).zip(&policy.classes).take(CLASS_NAMES.len()).skip(1) {
             assert_eq!(action.priority, 0x0001_0010 + class, "class {class}");
             assert_eq!(action.mark, class << 16);
         }

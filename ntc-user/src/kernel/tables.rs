@@ -13,7 +13,6 @@ use ntc_common::{
 };
 
 use super::{KernelError, pins};
-use crate::policy::Policy;
 
 /// `LABELS`.
 pub type Labels = HashMap<MapData, FlowKey, Label>;
@@ -102,17 +101,21 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
 ///
 /// # Errors
 /// No pins, or not writable.
-pub fn write_policy(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
+pub fn write_policy(
+    directory: &Path,
+    services: &[(u16, ServiceAction)],
+    classes: &[ClassAction],
+) -> Result<(), KernelError> {
     let failed = KernelError::map;
     let mut map =
         Array::<_, ClassAction>::try_from(pins::open(directory, "CLASSES")?).map_err(failed("CLASSES"))?;
-    for (class, action) in (0..MAX_CLASSES).zip(&policy.classes) {
+    for (class, action) in (0..MAX_CLASSES).zip(classes) {
         map.set(class, action, 0).map_err(failed("CLASSES"))?;
     }
     let mut map = Array::<_, ServiceAction>::try_from(pins::open(directory, "SERVICES")?)
         .map_err(failed("SERVICES"))?;
     let named: BTreeMap<u32, ServiceAction> =
-        policy.services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
+        services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
     for service in 0..MAX_SERVICES {
         map.set(service, named.get(&service).unwrap_or(&ServiceAction::NONE), 0)
             .map_err(failed("SERVICES"))?;

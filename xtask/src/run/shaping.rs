@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use ntc_common::policy::CLASS_NAMES;
 use serde::Serialize;
 
 use super::{
@@ -18,21 +19,6 @@ use super::{
     process::output,
     services::{ALL, Endpoint, Service},
 };
-
-/// Classes of the default policy, by number.
-pub(super) const CLASSES: [&str; 11] = [
-    "unknown",
-    "management",
-    "web",
-    "realtime",
-    "streaming",
-    "interactive",
-    "bulk",
-    "mail",
-    "industrial",
-    "rpc",
-    "tunnel",
-];
 
 /// Minor number of the HTB class of policy class 0.
 const FIRST_MINOR: usize = 0x10;
@@ -62,7 +48,7 @@ pub(super) fn install(network: &Network) -> Result<()> {
     // The server is behind one interface: there its port is the destination, on the other the source.
     for (device, port_field) in [(TO_CLIENT, "sport"), (TO_SERVER, "dport")] {
         batch += &format!("qdisc add dev {device} root handle 1: htb default {FIRST_MINOR:x}\n");
-        for number in 0..CLASSES.len() {
+        for number in 0..CLASS_NAMES.len() {
             let (minor, inner) = (FIRST_MINOR + number, FIRST_INNER + number);
             batch += &format!("class add dev {device} parent 1: classid 1:{minor:x} htb {RATE}\n");
             batch += &format!("qdisc add dev {device} parent 1:{minor:x} handle {inner:x}: htb default ff\n");
@@ -97,9 +83,9 @@ pub(super) fn install(network: &Network) -> Result<()> {
 
 /// Reads the counters of all classes.
 pub(super) fn read(network: &Network) -> Result<Vec<ClassCount>> {
-    let mut counts: Vec<_> = (0..CLASSES.len())
+    let mut counts: Vec<_> = (0..CLASS_NAMES.len())
         .map(|number| ClassCount {
-            class: CLASSES[number],
+            class: CLASS_NAMES[number],
             handle: format!("1:{:x}", FIRST_MINOR + number),
             packets: 0,
             bytes: 0,
