@@ -1,6 +1,6 @@
 //! The command `ntc`.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use ntc_user::{
@@ -12,9 +12,10 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = matches!(&cli.verb, Verb::Run(args) if args.verbose);
-    let default = if verbose { "info,ntc_user=debug" } else { "warn" };
+    let default = if verbose { "info,ntc=debug,ntc_user=debug" } else { "warn" };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_env("NTC_LOG").unwrap_or_else(|_| EnvFilter::new(default)))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let result = match &cli.verb {
