@@ -1,14 +1,21 @@
 //! `build`: the agent, whose build script compiles and embeds the BPF object.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    os::unix,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
     setup::{self, Scope},
     workspace,
 };
+
+/// ONNX Runtime, as `ntc` looks for it.
+const LIBRARY: &str = "libonnxruntime.so";
 
 /// What to build.
 #[derive(Args)]
@@ -45,5 +52,20 @@ pub fn agent(profile: Profile) -> Result<PathBuf> {
         Profile::Debug => (&[], "debug"),
     };
     workspace::run(workspace::cargo().args(["build", "--package", "ntc-user", "--bin", "ntc"]).args(flag))?;
-    Ok(workspace::target()?.join(folder).join("ntc"))
+    let binary = workspace::target()?.join(folder).join("ntc");
+    library_beside(&binary)?;
+    Ok(binary)
+}
+
+/// Puts a link to ONNX Runtime beside the binary, where `ntc` looks by itself.
+fn library_beside(binary: &Path) -> Result<()> {
+    let link = binary.with_file_name(LIBRARY);
+    if !link.exists() {
+        // A link that leads nowhere is replaced.
+        let _ = fs::remove_file(&link);
+        let library = workspace::tools().join("onnxruntime").join(LIBRARY);
+        unix::fs::symlink(&library, &link)
+            .with_context(|| format!("cannot link {} to {}", link.display(), library.display()))?;
+    }
+    Ok(())
 }
