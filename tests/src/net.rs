@@ -29,8 +29,13 @@ impl Namespace {
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
-        namespace.command("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
-        namespace.command("sysctl", &["-qw", "net.ipv6.conf.default.disable_ipv6=1"])?;
+        // The files show the namespace of the thread that opens them.
+        namespace.enter(|| {
+            for devices in ["all", "default"] {
+                std::fs::write(format!("/proc/sys/net/ipv6/conf/{devices}/disable_ipv6"), "1")?;
+            }
+            Ok(())
+        })?;
         Ok(namespace)
     }
 
@@ -49,17 +54,7 @@ impl Namespace {
         ip(&all)
     }
 
-    /// Runs a command in it, with the host's file systems (bpffs among them).
-    ///
-    /// # Errors
-    /// The command failed.
-    pub fn command(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        let status = self.prepare(program).args(arguments).status()?;
-        ensure!(status.success(), "{program} {arguments:?} failed in {}", self.name);
-        Ok(())
-    }
-
-    /// A command that will run in it.
+    /// A command that will run in it, with the host's file systems (bpffs among them).
     pub fn prepare(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg(program.as_ref());
