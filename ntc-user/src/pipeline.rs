@@ -94,6 +94,9 @@ pub struct Config {
     pub stay: bool,
 }
 
+/// Times to a label are told apart up to this: an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+
 /// Counters that several stages share.
 #[derive(Debug, Default)]
 struct Shared {
@@ -113,8 +116,11 @@ struct LabelCounts {
 
 impl Default for LabelCounts {
     fn default() -> Self {
-        // From 1 us up, three digits; it grows as it must.
-        let histogram = || Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
+        // Whole range from the start: a histogram that grows would clamp what comes before it has grown.
+        let histogram = || {
+            Histogram::new_with_bounds(1, LONGEST_US, 3)
+                .unwrap_or_else(|_| unreachable!("constants within the allowed range"))
+        };
         Self { labelled: 0, decided: histogram(), first: histogram() }
     }
 }
@@ -395,4 +401,23 @@ fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
 
 fn percentiles(times: &Histogram<u32>) -> Percentiles {
     Percentiles { count: times.len(), p50: times.value_at_quantile(0.5), p99: times.value_at_quantile(0.99) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_times_to_a_label_are_told_as_they_are() {
+        let mut counts = LabelCounts::default();
+        for _ in 0..90 {
+            counts.decided.saturating_record(1_000);
+        }
+        for _ in 0..10 {
+            counts.decided.saturating_record(2_500_000);
+        }
+        let told = percentiles(&counts.decided);
+        assert_eq!((told.count, told.p50), (100, 1_000));
+        assert!(told.p99.abs_diff(2_500_000) < 5_000, "{told:?}");
+    }
 }
