@@ -60,6 +60,9 @@ pub struct ModelArgs {
     ntc run --iface br0 --iface eth0\nBehind NAT capture inside only, enforce on both sides:\n  \
     ntc run --capture br0 --enforce br0 --enforce eth0")]
 pub struct RunArgs {
+    /// Take options from this TOML file, by their long names; flags and environment variables come before it
+    #[arg(long, env = "NTC_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Interface to capture and enforce on; may be repeated
     #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF", value_delimiter = ',')]
     pub interfaces: Vec<String>,

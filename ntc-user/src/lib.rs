@@ -16,7 +16,8 @@
 //! | [`offline`] | all stages together, for captures |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`cli`], [`cmd`] and [`output`] face the user.
+//! [`clock`] are words that they share; [`cli`], [`config`], [`cmd`] and [`output`]
+//! face the user.
 
 pub mod assemble;
 pub mod batch;
@@ -26,6 +27,7 @@ pub mod classify;
 pub mod cli;
 pub mod clock;
 pub mod cmd;
+pub mod config;
 pub mod event;
 pub mod features;
 pub mod flow;

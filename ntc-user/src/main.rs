@@ -2,15 +2,21 @@
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::Parser as _;
+use clap::CommandFactory as _;
 use ntc_user::{
     cli::{Cli, Verb},
-    cmd,
+    cmd, config,
 };
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match config::parse(Cli::command(), std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            eprintln!("ntc: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let verbose = matches!(&cli.verb, Verb::Run(args) if args.verbose);
     let default = if verbose { "info,ntc=debug,ntc_user=debug" } else { "warn" };
     tracing_subscriber::fmt()
