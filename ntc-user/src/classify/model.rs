@@ -158,13 +158,18 @@ impl Model {
 }
 
 fn answer(labels: &[Label], protocols: &mut [f32], min_confidence: f32, row: &[f32]) -> Answer {
+    let unknown = |confidence| Answer { service: UNKNOWN, class: 0, confidence };
+    // A graph that answers NaN answers nothing.
+    if !row.iter().all(|probability| probability.is_finite()) {
+        return unknown(0.0);
+    }
     protocols.fill(0.0);
     for (label, probability) in labels.iter().zip(row) {
         protocols[label.protocol] += probability;
     }
     let best = protocols.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     let Some((protocol, confidence)) = best.map(|(index, sum)| (index, sum.min(1.0))) else {
-        return Answer { service: UNKNOWN, class: 0, confidence: 0.0 };
+        return unknown(0.0);
     };
     let service = labels
         .iter()
@@ -172,16 +177,11 @@ fn answer(labels: &[Label], protocols: &mut [f32], min_confidence: f32, row: &[f
         .filter(|(label, _)| label.protocol == protocol)
         .max_by(|a, b| a.1.total_cmp(b.1))
         .map(|(label, _)| label);
-    // A graph that answers NaN answers nothing.
     match service {
-        Some(label) if confidence >= min_confidence && row.iter().all(|p| p.is_finite()) => {
+        Some(label) if confidence >= min_confidence => {
             Answer { service: label.service, class: label.class, confidence }
         }
-        _ => {
-            let confidence =
-                if confidence.is_finite() && row.iter().all(|p| p.is_finite()) { confidence } else { 0.0 };
-            Answer { service: UNKNOWN, class: 0, confidence }
-        }
+        _ => unknown(confidence),
     }
 }
 
@@ -199,5 +199,11 @@ mod tests {
         assert!((said.confidence - 0.6).abs() < 1e-6);
         let unsure = answer(&labels, &mut room, 0.7, &[0.25, 0.35, 0.4]);
         assert_eq!((unsure.service, unsure.class), (UNKNOWN, 0));
+    }
+    #[test]
+    fn a_graph_that_answers_nan_answers_nothing() {
+        let labels = [Label { service: 7, class: 2, protocol: 0 }];
+        let said = answer(&labels, &mut [0.0], 0.5, &[f32::NAN]);
+        assert_eq!(said, Answer { service: UNKNOWN, class: 0, confidence: 0.0 });
     }
 }
