@@ -36,7 +36,17 @@ pub fn clippy_host() -> Command {
 /// `ntc-common`, and std with them.
 pub fn clippy_bpf() -> Result<Command> {
     let mut cargo = workspace::cargo();
-    cargo.args(["clippy", "--package", "ntc-ebpf", "--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
+    cargo.args([
+        "clippy",
+        "--package",
+        "ntc-ebpf",
+        "--features",
+        "bench",
+        "--target",
+        "bpfel-unknown-none",
+        "-Z",
+        "build-std=core",
+    ]);
     // A folder of its own: build scripts that look at RUSTC_BOOTSTRAP would make the two runs undo each other's work.
     cargo.arg("--target-dir").arg(workspace::target()?.join("clippy-bpf"));
     cargo.args(["--", "--deny=warnings"]);
@@ -46,7 +56,7 @@ pub fn clippy_bpf() -> Result<Command> {
     Ok(cargo)
 }
 
-/// As in ntc-user/build.rs.
+/// As in ntc-ebpf/object.rs.
 fn bpf_flags() -> Vec<String> {
     let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let architecture = format!("--cfg=bpf_target_arch=\"{ARCH}\"");
