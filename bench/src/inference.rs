@@ -18,7 +18,7 @@ use ort::{session::Session, value::TensorRef};
 use crate::{
     capture::Random,
     report::{Report, Row},
-    rounds::interleaved,
+    rounds::{Spread, interleaved},
 };
 
 const BATCHES: [usize; 6] = [1, 8, 16, 32, 64, 128];
@@ -72,9 +72,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let features = features();
         let mut answers = Vec::new();
         let mut latencies = vec![Vec::new(); 2 * BATCHES.len()];
+        let mut cpu = latencies.clone();
         let spreads = interleaved(rounds, latencies.len(), |row| {
             let batch = BATCHES[row / 2];
-            let start = Instant::now();
+            let (start, cpu_before) = (Instant::now(), cpu_seconds());
             for values in features.chunks_exact(batch * FLOW_VALUES) {
                 let call = Instant::now();
                 if row % 2 == 0 {
@@ -85,22 +86,32 @@ pub fn measure(rounds: usize) -> Result<Report> {
                 }
                 latencies[row].push(call.elapsed().as_secs_f64() * 1e6);
             }
+            cpu[row].push(FLOWS as f64 / (cpu_seconds() - cpu_before));
             Ok(FLOWS as f64 / start.elapsed().as_secs_f64())
         })?;
+        let cpu: Vec<f64> = cpu.into_iter().map(|rounds| Spread::of(rounds).median).collect();
         for ((row, spread), latencies) in spreads.iter().enumerate().zip(&mut latencies) {
             latencies.sort_by(f64::total_cmp);
             let percentile = |hundredth: usize| latencies[(latencies.len() - 1) * hundredth / 100];
             let who = if row % 2 == 0 { model.title() } else { "ONNX Runtime alone" };
             let mut out = Row::new(format!("batch {}: {who}", BATCHES[row / 2]), *spread)
                 .with("p50 us", percentile(50))
-                .with("p99 us", percentile(99));
+                .with("p99 us", percentile(99))
+                .with("flows/s of CPU", cpu[row]);
             if row % 2 == 0 {
                 out = out.with("of bare", spread.median / spreads[row + 1].median);
+                out = out.with("of bare, CPU", cpu[row] / cpu[row + 1]);
             }
             report.rows.push(out);
         }
     }
     Ok(report)
+}
+
+/// Processor time of this thread.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Every folder under `models/` that is a bundle.

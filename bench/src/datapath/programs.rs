@@ -7,6 +7,7 @@ use aya::{
     programs::{ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 
+#[expect(dead_code, reason = "the steps are the kernel's")]
 #[path = "../../../ntc-ebpf/src/bench/walk.rs"]
 mod walk;
 
@@ -104,15 +105,6 @@ impl Bench {
     pub fn walk(&mut self, walk: Walk) -> Result<()> {
         let map = self.ebpf.map_mut("WALK").context("WALK")?;
         Ok(Array::<_, Walk>::try_from(map)?.set(0, walk, 0)?)
-    }
-
-    /// Where the walk has come to.
-    ///
-    /// # Errors
-    /// What the kernel said.
-    pub fn position(&self) -> Result<Walk> {
-        let map = self.ebpf.map("WALK").context("WALK")?;
-        Ok(Array::<_, Walk>::try_from(map)?.get(&0, 0)?)
     }
 
     /// Sends packets through the walk, in runs of [`RUN_PACKETS`]; `between` is called after each and not measured.
