@@ -94,19 +94,24 @@ pub mod flow_flags {
     pub const RST: u64 = 8;
     /// The table forgot the flow while its label lived, and took it up again: it is not classified again.
     pub const RESUMED: u64 = 16;
+    /// It began while the agent was behind: it is not recorded.
+    pub const SHED: u64 = 32;
     /// FIN from both sides.
     pub const FINS: u64 = FIN_FORWARD | FIN_BACKWARD;
 }
 
 shared_struct! {
-    /// What is known of a live flow. Times are ns of packet time.
+    /// What is known of a live flow. Times are ns of packet time. What a packet changes, and what decides who gives
+    /// way in a full table, stands in the second half: one cache line of a [`FlowSlot`](crate::table::FlowSlot).
     pub struct FlowState: 80 {
         /// First packet; with the key it names the flow.
         pub start_ns: u64,
-        /// Latest packet.
-        pub last_ns: u64,
         /// The closing packet (second FIN, or RST); 0 while open.
         pub closed_ns: u64,
+        /// VLAN id of the first packet, or 0xffff.
+        pub vlan: u64,
+        /// Latest packet.
+        pub last_ns: u64,
         /// Packets that asked for a place in the sequence; grows to the rule's length.
         pub sequence: u64,
         /// [`flow_flags`].
@@ -115,8 +120,6 @@ shared_struct! {
         pub packets: [u64; 2],
         /// IP bytes from and to the source, headers included.
         pub bytes: [u64; 2],
-        /// VLAN id of the first packet, or 0xffff.
-        pub vlan: u64,
     }
 }
 
@@ -157,6 +160,20 @@ impl End {
     }
 }
 
+/// What a flow is worth to a table that has no room for all, least first.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is over.
+    Over = 0,
+    /// Nobody has answered: scans and spoofed senders make nothing else.
+    Unanswered = 1,
+    /// Both sides have sent, the sequence is not full.
+    Incomplete = 2,
+    /// The sequence is full: it is, or is about to be, labelled for good.
+    Complete = 3,
+}
+
 /// What becomes of a packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -174,13 +191,13 @@ impl FlowState {
     pub const fn begin(packet: &Packet, now_ns: u64) -> Self {
         Self {
             start_ns: now_ns,
-            last_ns: now_ns,
             closed_ns: 0,
+            vlan: packet.vlan as u64,
+            last_ns: now_ns,
             sequence: 0,
             flags: if packet.from_upper { flow_flags::UPPER_IS_SOURCE } else { 0 },
             packets: [0; 2],
             bytes: [0; 2],
-            vlan: packet.vlan as u64,
         }
     }
 
@@ -212,6 +229,29 @@ impl FlowState {
             return Some(self.close_reason());
         }
         self.idle(protocol, now_ns, rule).then_some(if closed { self.close_reason() } else { End::Idle })
+    }
+
+    /// What the flow is worth to a table that has no room for all.
+    #[inline(always)]
+    pub fn standing(&self, protocol: u8, now_ns: u64, rule: &FlowRule) -> Standing {
+        // Whether it is closed stands in the other cache line: looked at only if there was a FIN or RST.
+        let ending = self.flags & (flow_flags::FINS | flow_flags::RST) != 0;
+        if self.idle(protocol, now_ns, rule) || (ending && self.over(protocol, now_ns, rule).is_some()) {
+            Standing::Over
+        } else if self.sequence >= rule.sequence_length && self.flags & flow_flags::SHED == 0 {
+            Standing::Complete
+        } else if self.packets[0] != 0 && self.packets[1] != 0 {
+            Standing::Incomplete
+        } else {
+            Standing::Unanswered
+        }
+    }
+
+    /// Marks a flow that begins while the agent is behind: nothing of it is recorded.
+    #[inline(always)]
+    pub const fn shed(&mut self, rule: &FlowRule) {
+        self.flags |= flow_flags::SHED;
+        self.sequence = rule.sequence_length;
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ shared_struct! {
     /// Per-CPU counts of wire packets, of which each goes exactly one way:
     /// `seen = recorded + gated + ring_full + table_full + sum(not_flow)`.
     /// Those after `table_full` are counted apart.
-    pub struct Ledger: 208 {
+    pub struct Ledger: 216 {
         /// Packets that reached a capture program and are its to account.
         pub seen: u64,
         /// Packets that left a record.
@@ -24,6 +24,8 @@ shared_struct! {
         pub new_flows: u64,
         /// Flows that the table forgot and took up again under a live label.
         pub resumed_flows: u64,
+        /// Flows that began while the agent was behind: their packets are in `gated`.
+        pub shed_flows: u64,
         /// Packets that stood for several on the wire (GSO, GRO).
         pub super_packets: u64,
         /// Packets with an IP length of 0 whose own length was taken.
@@ -43,6 +45,7 @@ impl Ledger {
         table_full: 0,
         new_flows: 0,
         resumed_flows: 0,
+        shed_flows: 0,
         super_packets: 0,
         zero_ip_len: 0,
         not_flow: [0; NOT_FLOW],
@@ -72,6 +75,7 @@ impl Ledger {
         self.table_full += other.table_full;
         self.new_flows += other.new_flows;
         self.resumed_flows += other.resumed_flows;
+        self.shed_flows += other.shed_flows;
         self.super_packets += other.super_packets;
         self.zero_ip_len += other.zero_ip_len;
         for (mine, theirs) in self.not_flow.iter_mut().zip(&other.not_flow) {

@@ -1,7 +1,6 @@
 //! The way of a packet through capture: parse, flow, record, each step counted.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use ntc_common::{link::LinkType, parse::parse, source::PacketSource};
+use ntc_common::{link::LinkType, packet::Packet, parse::parse, source::PacketSource};
 
 use crate::{
     flows, ledger,
@@ -17,11 +16,12 @@ pub type Outcome = u32;
 #[inline(always)]
 pub fn packet<S: PacketSource + Metadata>(source: &S, link: LinkType, ifindex: u32) -> Outcome {
     let (Some(ledger), Some(scratch)) = (ledger::this_cpu(), scratch::this_cpu()) else { return 0 };
-    let Scratch { packet, fresh } = scratch;
+    let Scratch { packet, .. } = &mut *scratch;
     ledger.seen += 1;
-    if let Err(error) = parse(source, link, packet) {
+    let error = parsed(source, link, packet);
+    if error != PARSED {
         ledger::not_flow(ledger, error);
-        return 16 + error as u32;
+        return 16 + error;
     }
     if source.is_super_packet() {
         ledger.super_packets += 1;
@@ -32,9 +32,7 @@ pub fn packet<S: PacketSource + Metadata>(source: &S, link: LinkType, ifindex: u
     if packet.zero_ip_len {
         ledger.zero_ip_len += 1;
     }
-    // SAFETY: the helper takes no argument and only reads a clock.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    match flows::account(packet, fresh, now_ns, ifindex, ledger) {
+    match flows::account(scratch, ifindex) {
         flows::Fate::Recorded => {
             ledger.recorded += 1;
             0
@@ -51,5 +49,18 @@ pub fn packet<S: PacketSource + Metadata>(source: &S, link: LinkType, ifindex: u
             ledger.table_full += 1;
             3
         }
+    }
+}
+
+/// No [`ParseError`](ntc_common::error::ParseError).
+const PARSED: u32 = u32::MAX;
+
+/// The parser's error as a number, or [`PARSED`]. A function of its own: inlined, its part of the stack of 512 bytes
+/// would be taken while the flow is looked up.
+#[inline(never)]
+fn parsed<S: PacketSource>(source: &S, link: LinkType, packet: &mut Packet) -> u32 {
+    match parse(source, link, packet) {
+        Ok(()) => PARSED,
+        Err(error) => error as u32,
     }
 }

@@ -1,7 +1,7 @@
 //! `LEDGER`: where each packet went.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use ntc_common::{error::ParseError, ledger::Ledger};
+use ntc_common::ledger::Ledger;
 
 #[btf_map]
 static LEDGER: PerCpuArray<Ledger, 1> = PerCpuArray::new();
@@ -14,9 +14,9 @@ pub fn this_cpu() -> Option<&'static mut Ledger> {
     Some(unsafe { &mut *ledger })
 }
 
-/// Counts a packet that belongs to no flow.
+/// Counts a packet that belongs to no flow, by its [`ParseError`](ntc_common::error::ParseError).
 #[inline(always)]
-pub fn not_flow(ledger: &mut Ledger, error: ParseError) {
+pub fn not_flow(ledger: &mut Ledger, error: u32) {
     if let Some(counter) = ledger.not_flow.get_mut(error as usize) {
         *counter += 1;
     }

@@ -14,7 +14,7 @@
 //! Every program lets every packet pass: ntc tells and marks, it never drops.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(missing_docs, reason = "the program macros make functions without the docs they were given")]
 #![expect(internal_features, reason = "BPF's target has no atomic read-modify-write types; see words.rs")]
 #![expect(

@@ -133,6 +133,8 @@ pub struct LedgerView {
     pub new_flows: u64,
     /// Flows taken up again after an eviction.
     pub resumed_flows: u64,
+    /// Flows that began while the agent was behind, and are not classified.
+    pub shed_flows: u64,
     /// Counters that are not 0, by name.
     pub reasons: BTreeMap<&'static str, u64>,
 }
@@ -155,6 +157,7 @@ impl From<&Ledger> for LedgerView {
             closes: ledger.closes(),
             new_flows: ledger.new_flows,
             resumed_flows: ledger.resumed_flows,
+            shed_flows: ledger.shed_flows,
             reasons: named.into_iter().chain(errors).filter(|(_, n)| *n > 0).collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! The kernel side: loading, attaching and pinning ntc's programs, and its maps from outside.
 
 pub mod attach;
+pub mod flow_table;
 pub mod heartbeat;
 pub mod load;
 #[cfg(debug_assertions)]
@@ -48,6 +49,17 @@ pub enum KernelError {
         /// What went wrong.
         source: Box<aya::maps::MapError>,
     },
+    /// A map could not be mapped into memory.
+    #[error("map {map}: cannot be mapped into memory: {source}{hint}", hint = privilege_hint())]
+    Mapping {
+        /// Which one.
+        map: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// No random numbers.
+    #[error("the kernel gives no random numbers for the flow table's hash: {0}")]
+    Random(std::io::Error),
     /// The object lacks a part that this agent needs: they are of different builds.
     #[error("the BPF object has no {0}: object and agent are of different builds")]
     Missing(&'static str),

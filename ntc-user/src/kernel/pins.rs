@@ -24,9 +24,11 @@ const BPF_FS: &str = "/sys/fs/bpf";
 const LINK_PREFIX: &str = "link_ntc_";
 
 /// Maps that are pinned, so that a restart takes them over and others can read them.
-pub const PINNED: [&str; 9] = [
+pub const PINNED: [&str; 11] = [
     "LABELS",
     "FLOWS",
+    "FLOW_SETS",
+    "FLOW_HASH",
     "HEARTBEAT",
     "LEDGER",
     "ENFORCEMENT",
