@@ -1,11 +1,12 @@
-"""The command line: `python -m ntc_models study|catalogue`."""
+"""The command line: `python -m ntc_models study|bundle|report|port-table|catalogue`."""
 
 import argparse
+import hashlib
 import signal
 import sys
 from pathlib import Path
 
-from . import catalogue, data, runs, study, train
+from . import architectures, bundle, catalogue, data, ports, runs, study, train
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -32,12 +33,19 @@ def main():
     verb = verbs.add_parser("run", parents=[corpus], help="do one run of the study again, in this process")
     verb.add_argument("id", help="one of `study --list`")
 
+    verb = verbs.add_parser("bundle", parents=[corpus], help="write a bundle; does the runs behind it that are missing")
+    verb.add_argument("name", choices=architectures.TABLE_I)
+    verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
+
+    verbs.add_parser("port-table", parents=[corpus], help="write models/port-table.csv, by which flows are off-port")
+
     verb = verbs.add_parser("catalogue", help="append the services of a label file to services.csv")
     verb.add_argument("--labels", type=Path, required=True)
     verb.add_argument("--classes", type=Path, default=CORPUS / "classes.csv")
 
     arguments = parser.parse_args()
-    return {"study": run_study, "run": run_one, "catalogue": run_catalogue}[arguments.verb](arguments)
+    return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
+            "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
 def read(arguments):
@@ -72,6 +80,21 @@ def run_one(arguments):
     device = train.set_up(arguments.device)
     study.run_one(study.all_runs()[arguments.id], read(arguments), catalogue.read(), arguments.work / "study", device,
                   study.Results())
+    return 0
+
+
+def run_bundle(arguments):
+    out = arguments.out or catalogue.MODELS / arguments.name
+    corpus = runs.Corpus.of(read(arguments), catalogue.read())
+    bundle.make(arguments.name, out, corpus, arguments.work / "study", train.set_up(arguments.device), study.Results())
+    print(f"wrote {out}")
+    return 0
+
+
+def run_port_table(arguments):
+    text = ports.table_csv(ports.tables(read(arguments)))
+    ports.COMMITTED.write_text(text, encoding="utf-8")
+    print(f"{hashlib.sha256(text.encode()).hexdigest()}  {ports.COMMITTED}")
     return 0
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from .catalogue import MODELS
 from .data import DST_PORT, SRC_PORT
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -17,6 +18,7 @@ EVIDENCE_POWER = 0.75  # below 1: a port that few repositories serve on still ge
 # ----------------------------------------------------------------------------------------------------------------------
 
 PORTS = 65536
+COMMITTED = MODELS / "port-table.csv"  # of all training flows
 
 
 class PortEvidence:

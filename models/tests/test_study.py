@@ -101,7 +101,6 @@ def test_baselines_that_learn_nothing(corpus, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["nearest-neighbour", "random-forest", "lightgbm"])
 def test_baselines_that_learn(corpus, tmp_path, name, monkeypatch):
-    pytest.importorskip("lightgbm" if name == "lightgbm" else "sklearn")
     monkeypatch.setattr(baselines, "BOOSTING_ROUNDS", 5)
     result, _ = execute(runs.Run(name, "random"), corpus, tmp_path)
     assert result["figures"]["protocol"]["accuracy"] > 0.9
