@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import architectures, bundle, catalogue, data, ports, runs, study, train
+from . import architectures, bundle, catalogue, data, ports, redundancy, report, runs, study, train
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -37,6 +37,10 @@ def main():
     verb.add_argument("name", choices=architectures.TABLE_I)
     verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
 
+    verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
+    verb = verbs.add_parser("report", help="write docs/study out of the results that are there")
+    verb.add_argument("--out", type=Path, default=report.FOLDER)
+
     verbs.add_parser("port-table", parents=[corpus], help="write models/port-table.csv, by which flows are off-port")
 
     verb = verbs.add_parser("catalogue", help="append the services of a label file to services.csv")
@@ -45,6 +49,7 @@ def main():
 
     arguments = parser.parse_args()
     return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
+            "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
@@ -88,6 +93,18 @@ def run_bundle(arguments):
     corpus = runs.Corpus.of(read(arguments), catalogue.read())
     bundle.make(arguments.name, out, corpus, arguments.work / "study", train.set_up(arguments.device), study.Results())
     print(f"wrote {out}")
+    return 0
+
+
+def run_redundancy(arguments):
+    found = redundancy.report(read(arguments))
+    (study.FOLDER / "data.json").write_text(study.dense(runs.rounded(found)) + "\n", encoding="utf-8")
+    return 0
+
+
+def run_report(arguments):
+    for path in report.write(arguments.out, study.Results(), study.FOLDER / "data.json"):
+        print(path)
     return 0
 
 
