@@ -30,7 +30,7 @@ def bars(path, names, series, title, marks):
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axes.set_ylim(0, 1)
     axes.set_ylabel(title)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=4, fontsize=8, frameon=False)
     save(figure, path)
 
 
@@ -44,7 +44,7 @@ def lines(path, x, series, x_title, y_title):
     axes.set_ylim(0, 1)
     axes.set_xlabel(x_title)
     axes.set_ylabel(y_title)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=4, fontsize=8, frameon=False)
     save(figure, path)
 
 

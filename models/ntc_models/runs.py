@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -161,7 +162,8 @@ def least_confidence(probability, flows, labels, catalogue):
     order = np.argsort(-answers.confidence[right], kind="stable")
     kept = np.cumsum(train.weights(flows)[right][order])
     last = int(np.searchsorted(kept, RIGHT_ANSWERS_KEPT * kept[-1]))
-    return round(float(answers.confidence[right][order][last]), 3)
+    # Rounded down: the last answer that is meant to be given must not fall below.
+    return math.floor(float(answers.confidence[right][order][last]) * 1000) / 1000
 
 
 def code_digest():
