@@ -21,8 +21,8 @@ PORT_SPAN = 30.0
 
 # The layers in the paper's words. Conv(z,x,y,n,m): z filters, window x along time by y along the features, stride n,
 # m = V (VALID) or S (SAME padding); MaxPool(x,y,n,m) likewise; BN batch normalisation, DR dropout, FC fully connected,
-# N the number of services. A ReLU follows every Conv and every FC but the last. Between Conv and LSTM stands `Steps`; an
-# LSTM before another one hands on its whole sequence, any other its last state.
+# N the number of services. A ReLU follows every Conv and every FC but the last. Between Conv and LSTM stands `Steps`;
+# an LSTM before another one hands on its whole sequence, any other its last state.
 _CNN_1 = "Conv(32,4,2,1,V) - MaxPool(3,2,1,V) - BN - Conv(64,4,2,1,V) - MaxPool(3,2,1,V) - BN"
 _CNN_2 = "Conv(32,4,2,1,V) - BN - Conv(64,4,2,1,V) - BN"
 _CNN_3 = "Conv(16,4,2,1,V) - BN - Conv(32,4,2,1,V) - BN - Conv(64,4,2,1,V) - BN - Conv(128,4,2,1,V) - BN"

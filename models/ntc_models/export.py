@@ -177,7 +177,8 @@ def literal(value):
     if isinstance(value, float):
         return repr(round(value, 4))
     if isinstance(value, list) and len(value) > len(FEATURES) and isinstance(value[0], int):
-        return "[\n" + "".join(f"    {', '.join(map(str, value[at : at + 20]))},\n" for at in range(0, len(value), 20)) + "]"
+        lines = [value[at : at + 20] for at in range(0, len(value), 20)]
+        return "[\n" + "".join(f"    {', '.join(map(str, line))},\n" for line in lines) + "]"
     if isinstance(value, list) and len(value) > len(FEATURES):
         return "[\n" + "".join(f"    {literal(item)},\n" for item in value) + "]"
     return json.dumps(value)  # of strings, integers, booleans and short lists the same as TOML's

@@ -1,5 +1,7 @@
-"""What Lopez-Martin et al. 2017 report, to set ours beside (doi 10.1109/ACCESS.2017.2747560). Their data are 266,160 flows
-of one network, 108 services, split at random; ours are other flows with other labels, so the figures are no race.
+"""What Lopez-Martin et al. 2017 report (doi 10.1109/ACCESS.2017.2747560), to set ours beside.
+
+Their data are 266,160 flows of one network, 108 services, split at random; ours are other flows with other labels, so
+the figures are no race.
 """
 
 FIGURES = ("accuracy", "weighted_f1", "weighted_precision", "weighted_recall")

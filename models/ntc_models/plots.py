@@ -23,7 +23,8 @@ def bars(path, names, series, title, marks):
     figure, axes = pyplot.subplots(figsize=(8, 3.6))
     width = 0.8 / max(len(series), 1)
     for place, (label, values) in enumerate(series.items()):
-        there = [(index + (place + 0.5) * width - 0.4, value) for index, value in enumerate(values) if value is not None]
+        left = (place + 0.5) * width - 0.4
+        there = [(index + left, value) for index, value in enumerate(values) if value is not None]
         axes.bar([x for x, _ in there], [y for _, y in there], width, label=label, color=COLOURS[place])
     for place, (label, value) in enumerate(marks.items()):
         axes.axhline(value, color="black", linestyle="--", linewidth=1, label=label)

@@ -96,8 +96,8 @@ def architecture_page(results, plot):
     wanted = [Run(name, split, seed=seed) for name in architectures.TABLE_I for split in study.TWO_SPLITS
               for seed in study.SEEDS]
     parts = ["# The nine architectures (the paper's figure 7)", state(wanted, results),
-             f"Paper's recipe, {runs.EPOCHS} epochs on one cycle of the learning rate (the paper: {paper.EPOCHS}). Mean "
-             "of the seeds; ± is the largest distance of a seed from it, and a figure without it is of one seed. "
+             f"Paper's recipe, {runs.EPOCHS} epochs on one cycle of the learning rate (the paper: {paper.EPOCHS}). "
+             "Mean of the seeds; ± is the largest distance of a seed from it, and a figure without it is of one seed. "
              "*Known* leaves out flows whose label is not in the network's vocabulary, which else count as wrong; "
              "*off-port* are the known flows that the port table has wrong."]
     for split in study.TWO_SPLITS:
@@ -220,9 +220,9 @@ def baseline_page(results, plot):
     held_out = [name for name in splits.NAMES if name != "all"]
     wanted = [Run(name, split) for name in names for split in held_out]
     parts = ["# Baselines", state(wanted, results),
-             "The same flows, features and vocabulary; `±` and `known` as on the page of the architectures. The interval "
-             "is where 95 of 100 draws of the held-out repositories put the accuracy: errors come in blocks, one "
-             "capture, one cause."]
+             "The same flows, features and vocabulary; `±` and `known` as on the page of the architectures. The "
+             "interval is where 95 of 100 draws of the held-out repositories put the accuracy: errors come in blocks, "
+             "one capture, one cause."]
     for split in held_out:
         rows = []
         for name in names:
@@ -239,8 +239,8 @@ def strangers_page(results, plot):
     wanted = [Run(name, "by-repository", recipe="strangers") for name in architectures.TABLE_I]
     parts = ["# Trained for strangers", state(wanted, results),
              "By repository, the recipe of the bundles (`train.py`: flows changed as other networks would change them, "
-             "repositories with equal voices, calibrated on repositories set aside) beside the paper's recipe. Protocol "
-             "level."]
+             "repositories with equal voices, calibrated on repositories set aside) beside the paper's recipe. "
+             "Protocol level."]
     rows = []
     for name in architectures.TABLE_I:
         plain = found(results, architecture=name, split="by-repository")
@@ -259,8 +259,9 @@ def data_page(facts):
     parts = ["# The data: what repeats, what contradicts itself"]
     if facts is None:
         return [*parts, f"{MISSING}: `cargo xtask train redundancy` makes it."]
-    parts.append(f"{facts['flows']:,} flows of {facts['captures']:,} captures and {facts['repositories']} repositories, "
-                 f"{facts['services']} services of {facts['protocols']} protocols; digest `{facts['data_sha256']}`.")
+    parts.append(f"{facts['flows']:,} flows of {facts['captures']:,} captures and {facts['repositories']} "
+                 f"repositories, {facts['services']} services of {facts['protocols']} protocols; digest "
+                 f"`{facts['data_sha256']}`.")
     parts += ["## Splits", table(
         ["split", "held out", "labels in the vocabulary", "held-out flows whose service is in it"],
         [[name, f"{row['held_out']:,}", row["labels"], f"{row['known_service']:.1%}"]
@@ -277,6 +278,7 @@ def data_page(facts):
                       *(f"{row['attainable'][level]:.4f}" for level in evaluate.LEVELS)]
                      for name, row in facts["views"].items()])]
     parts += ["## Attainable by packets", "All features but time and the client's port.",
-              table(["packets", *evaluate.LEVELS], [[row["packets"], *(f"{row[level]:.4f}" for level in evaluate.LEVELS)]
-                                                    for row in facts["attainable_by_length"]])]
+              table(["packets", *evaluate.LEVELS],
+                    [[row["packets"], *(f"{row[level]:.4f}" for level in evaluate.LEVELS)]
+                     for row in facts["attainable_by_length"]])]
     return parts

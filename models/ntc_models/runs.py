@@ -1,4 +1,7 @@
-"""One run of the study: what it is, and what it finds. A run with the same id on the same data gives the same result."""
+"""One run of the study: what it is, and what it finds.
+
+A run with the same id on the same data gives the same result.
+"""
 
 import hashlib
 import json

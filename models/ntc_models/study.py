@@ -1,7 +1,7 @@
 """The study: every run behind the tables and figures of docs/study, most telling first, and what works them off.
 
-A run's result is one small file in `models/study/results/`, in git; a run that has one is not done again. A run that was
-stopped goes on after its last epoch. Each run is a process of one thread, so they may be stopped at any moment, all
+A run's result is one small file in `models/study/results/`, in git; a run that has one is not done again. A run
+that was stopped goes on after its last epoch. Each run is a process of one thread, so they may be stopped at any moment, all
 together by the process group: `kill -STOP -- -PID`, `kill -CONT -- -PID`, `kill -- -PID` with PID of the study.
 """
 
@@ -85,7 +85,8 @@ def dense(result):
             inner = ",\n".join(f"{indent} {json.dumps(item)}" for item in value)
             return f"[\n{inner}\n{indent}]"
         if isinstance(value, dict) and value and all(isinstance(item, (dict, list)) for item in value.values()):
-            inner = ",\n".join(f"{indent} {json.dumps(key)}: {lines(item, indent + ' ')}" for key, item in value.items())
+            inner = ",\n".join(f"{indent} {json.dumps(key)}: {lines(item, indent + ' ')}"
+                               for key, item in value.items())
             return f"{{\n{inner}\n{indent}}}"
         return json.dumps(value)
 
