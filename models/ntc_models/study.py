@@ -1,8 +1,8 @@
 """The study: every run behind the tables and figures of docs/study, most telling first, and what works them off.
 
 A run's result is one small file in `models/study/results/`, in git; a run that has one is not done again. A run
-that was stopped goes on after its last epoch. Each run is a process of one thread, so they may be stopped at any moment, all
-together by the process group: `kill -STOP -- -PID`, `kill -CONT -- -PID`, `kill -- -PID` with PID of the study.
+that was stopped goes on after its last epoch. Each run is a process of one thread, so they may be stopped at any
+moment, all together by the process group: `kill -STOP -- -PID`, `kill -CONT -- -PID`, `kill -- -PID` with PID of the study.
 """
 
 import contextlib

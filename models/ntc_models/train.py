@@ -6,8 +6,8 @@ teach their protocol.
 
 Two recipes. `PAPER` is Lopez-Martin et al.'s: flows as they are, every flow weighs the same; only that the learning
 rate goes up and down once over a number of epochs that is set beforehand, which needs fewer of them than waiting until
-the loss no longer falls. `STRANGERS` is ntc's, for networks that will see other people's traffic: flows are changed as a
-stranger's network would change them (`augment`), each (repository, label) weighs with the root of its flows, so that
+the loss no longer falls. `STRANGERS` is ntc's, for networks that will see other people's traffic: flows are changed as
+a stranger's network would change them (`augment`), each (repository, label) weighs with the root of its flows, so that
 one large capture does not outvote ninety small ones, and what is kept is a moving average of the weights.
 """
 
