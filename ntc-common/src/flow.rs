@@ -132,6 +132,8 @@ pub enum End {
     Idle = 3,
     /// The capture ended.
     Eof = 4,
+    /// A table that was full gave it up (capture files only).
+    Evicted = 5,
 }
 
 impl End {
@@ -142,6 +144,7 @@ impl End {
             Self::Rst => "rst",
             Self::Idle => "idle",
             Self::Eof => "eof",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -152,6 +155,7 @@ impl End {
             2 => Self::Rst,
             3 => Self::Idle,
             4 => Self::Eof,
+            5 => Self::Evicted,
             _ => return None,
         })
     }
