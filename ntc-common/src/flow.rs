@@ -135,6 +135,8 @@ pub enum End {
     Idle = 3,
     /// The capture ended.
     Eof = 4,
+    /// A table that was full gave it up (capture files only).
+    Evicted = 5,
 }
 
 impl End {
@@ -145,6 +147,7 @@ impl End {
             Self::Rst => "rst",
             Self::Idle => "idle",
             Self::Eof => "eof",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -155,6 +158,7 @@ impl End {
             2 => Self::Rst,
             3 => Self::Idle,
             4 => Self::Eof,
+            5 => Self::Evicted,
             _ => return None,
         })
     }

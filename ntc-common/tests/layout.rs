@@ -73,11 +73,12 @@ fn numbers_of_ends_and_stages() {
     for number in 0..=u8::MAX {
         assert_eq!(
             End::from_number(number).map(|end| end as u8),
-            (1..=4).contains(&number).then_some(number)
+            (1..=5).contains(&number).then_some(number)
         );
         assert_eq!(Stage::from_number(number).map(|s| s as u8), (1..=2).contains(&number).then_some(number));
     }
-    assert_eq!([End::Fin, End::Rst, End::Idle, End::Eof].map(End::name), ["fin", "rst", "idle", "eof"]);
+    let ends = [End::Fin, End::Rst, End::Idle, End::Eof, End::Evicted];
+    assert_eq!(ends.map(End::name), ["fin", "rst", "idle", "eof", "evicted"]);
     assert_eq!([Stage::Provisional, Stage::Final].map(Stage::name), ["provisional", "final"]);
 }
 

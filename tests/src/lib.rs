@@ -8,8 +8,10 @@
 //! | [`wire`] | sending frames as they are |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
+pub mod confined;
 pub mod corpus;
 pub mod frames;
 pub mod kernel;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod fuzz;
 mod lint;
 mod run;
 mod setup;
@@ -44,6 +45,8 @@ enum Verb {
     Test,
     /// Check style, and licences and sources of all dependencies
     Lint,
+    /// Try hostile input on all that reads input from outside
+    Fuzz(fuzz::Arguments),
     /// Measure speed
     Bench(bench::Arguments),
     /// Train a model from captures and write its bundle
@@ -67,6 +70,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             return run::run(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
         Verb::Test => return test::main(),
+        Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),
