@@ -1,64 +1,9 @@
 //! Builds the BPF object from `ntc-ebpf`, for `include_bytes_aligned!`.
-//!
-//! With the pinned stable compiler, so that host and BPF come from one LLVM: `RUSTC_BOOTSTRAP=1` lets it
-//! build `core` for the BPF target. Not by aya-build, whose flags lack `target-cpu=v3` (atomics).
 
-use std::{
-    env,
-    error::Error,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+#[path = "../ntc-ebpf/object.rs"]
+mod object;
 
-const TARGET: &str = "bpfel-unknown-none";
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    for watched in ["ntc-ebpf", "ntc-common/src", "Cargo.lock", ".tools/bin/bpf-linker"] {
-        println!("cargo:rerun-if-changed={}", root.join(watched).display());
-    }
-    if env::var("CARGO_CFG_TARGET_ENDIAN")? != "little" {
-        return Err("ntc's BPF object is built for little-endian machines only".into());
-    }
-
-    let target_dir = out.join("bpf");
-    let mut cargo = Command::new(env::var("CARGO")?);
-    cargo
-        .current_dir(root.join("ntc-ebpf"))
-        .args(["build", "--release", "--quiet", "-Z", "build-std=core", "--target", TARGET, "--target-dir"])
-        .arg(&target_dir)
-        .env("PATH", tools_first(&root)?)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags()?)
-        // This build's wrapper and flags are for the host.
-        .env_remove("RUSTC")
-        .env_remove("RUSTC_WRAPPER")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    if env::var("PROFILE")? == "debug" {
-        cargo.args(["--features", "log"]);
-    }
-    if !cargo.status()?.success() {
-        return Err(
-            "the BPF object was not built (above says why); `cargo xtask setup` installs its linker".into()
-        );
-    }
-    std::fs::copy(target_dir.join(TARGET).join("release/ntc"), out.join("ntc-ebpf"))?;
-    Ok(())
-}
-
-/// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12).
-fn rustflags() -> Result<String, Box<dyn Error>> {
-    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    Ok([&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"]
-        .join("\x1f"))
-}
-
-/// PATH with the linker that `cargo xtask setup` installed in front.
-fn tools_first(root: &Path) -> Result<OsString, Box<dyn Error>> {
-    let mut path = OsString::from(root.join(".tools/bin"));
-    path.push(":");
-    path.push(env::var_os("PATH").unwrap_or_default());
-    Ok(path)
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let debug = std::env::var("PROFILE")? == "debug";
+    object::build("ntc", if debug { &["log"] } else { &[] }, "ntc-ebpf")
 }
