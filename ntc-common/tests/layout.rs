@@ -23,8 +23,8 @@ fn sizes_are_the_abi() {
         ("FlowKey", size_of::<FlowKey>(), 40),
         ("FlowRule", size_of::<FlowRule>(), 40),
         ("FlowState", size_of::<FlowState>(), 80),
-        ("PacketRecord", size_of::<PacketRecord>(), 72),
-        ("Ledger", size_of::<Ledger>(), 208),
+        ("PacketRecord", size_of::<PacketRecord>(), 80),
+        ("Ledger", size_of::<Ledger>(), 216),
         ("Label", size_of::<Label>(), 32),
         ("Heartbeat", size_of::<Heartbeat>(), 16),
         ("ServiceAction", size_of::<ServiceAction>(), 4),
@@ -92,6 +92,7 @@ fn distinct(factor: u64) -> Ledger {
         new_flows: 11 * factor,
         resumed_flows: 13 * factor,
         super_packets: 17 * factor,
+        unsplit: 23 * factor,
         zero_ip_len: 19 * factor,
         not_flow: [0; NOT_FLOW],
     };
@@ -135,10 +136,11 @@ fn a_ledger_closes_when_each_packet_went_one_way() {
         off.seen += 1;
         assert!(off.closes());
     }
-    let apart: [fn(&mut Ledger) -> &mut u64; 4] = [
+    let apart: [fn(&mut Ledger) -> &mut u64; 5] = [
         |ledger| &mut ledger.new_flows,
         |ledger| &mut ledger.resumed_flows,
         |ledger| &mut ledger.super_packets,
+        |ledger| &mut ledger.unsplit,
         |ledger| &mut ledger.zero_ip_len,
     ];
     for counter in apart {

@@ -44,6 +44,9 @@ const DIRTY: Packet = Packet {
     vlan: 1,
     ip_offset: u16::MAX,
     zero_ip_len: true,
+    jumbo: true,
+    segments: u32::MAX,
+    segment_len: u32::MAX,
 };
 
 /// Parses, and checks what must hold for any result.
