@@ -112,7 +112,7 @@ shared_struct! {
         pub vlan: u64,
         /// Latest packet.
         pub last_ns: u64,
-        /// Packets that asked for a place in the sequence; grows to the rule's length.
+        /// Packets that asked for a place in the sequence; grows until the rule's length is reached.
         pub sequence: u64,
         /// [`flow_flags`].
         pub flags: u64,
@@ -181,8 +181,10 @@ pub enum Standing {
 /// What becomes of a packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Place in the sequence, if the packet is to be recorded.
+    /// Place in the sequence, if the packet is to be recorded: the first, where it stands for several.
     pub index: Option<u8>,
+    /// Places that its wire packets got.
+    pub places: u32,
     /// 0: from the flow's source. 1: to it.
     pub direction: u8,
     /// The packet closes the flow.
@@ -275,7 +277,7 @@ impl FlowState {
         }
     }
 
-    /// Accounts a packet that belongs to the flow.
+    /// Accounts a packet that belongs to the flow: all its wire packets at once, as if each had come by itself.
     #[inline(always)]
     pub fn account<W: Words>(&mut self, packet: &Packet, now_ns: u64, rule: &FlowRule) -> Step {
         let from_source = packet.from_upper == (self.flags & flow_flags::UPPER_IS_SOURCE != 0);
@@ -283,17 +285,23 @@ impl FlowState {
         if now_ns > self.last_ns {
             self.last_ns = now_ns;
         }
-        W::fetch_add(&mut self.packets[direction], 1);
-        W::fetch_add(&mut self.bytes[direction], u64::from(packet.ip_len));
+        let segments = u64::from(packet.segments);
+        W::fetch_add(&mut self.packets[direction], segments);
+        W::fetch_add(&mut self.bytes[direction], packet.wire_bytes());
         let closes = self.close::<W>(packet, from_source, now_ns, rule);
         // Looked at before it is taken, so that a long flow does not count its packets here as well.
-        let index = if self.sequence < rule.sequence_length {
-            let place = W::fetch_add(&mut self.sequence, 1);
-            if place < rule.sequence_length { Some(place as u8) } else { None }
+        let (index, places) = if self.sequence < rule.sequence_length {
+            let place = W::fetch_add(&mut self.sequence, segments);
+            if place < rule.sequence_length {
+                let free = rule.sequence_length - place;
+                (Some(place as u8), if segments < free { segments } else { free })
+            } else {
+                (None, 0)
+            }
         } else {
-            None
+            (None, 0)
         };
-        Step { index, direction: direction as u8, closes }
+        Step { index, places: places as u32, direction: direction as u8, closes }
     }
 
     #[inline(always)]
@@ -337,9 +345,12 @@ impl FlowState {
             start_ns: self.start_ns,
             timestamp_ns: now_ns,
             payload_len: packet.payload_len,
+            segment_len: packet.segment_len,
             ifindex,
             window: packet.window,
             vlan: packet.vlan,
+            segments: packet.segments as u16,
+            places: step.places as u16,
             index,
             flags: step.direction * record_flags::TO_SOURCE
                 + (self.flags & flow_flags::UPPER_IS_SOURCE) as u8 * record_flags::UPPER_IS_SOURCE,

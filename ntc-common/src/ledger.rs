@@ -8,8 +8,9 @@ pub const NOT_FLOW: usize = ParseError::ALL.len();
 shared_struct! {
     /// Per-CPU counts of wire packets, of which each goes exactly one way:
     /// `seen = recorded + gated + ring_full + table_full + sum(not_flow)`.
-    /// Those after `table_full` are counted apart.
-    pub struct Ledger: 216 {
+    /// Those after `table_full` are counted apart. A super-packet (GSO, GRO) counts as the packets that it is on the
+    /// wire; its places beyond the sequence are `gated`.
+    pub struct Ledger: 224 {
         /// Packets that reached a capture program and are its to account.
         pub seen: u64,
         /// Packets that left a record.
@@ -26,8 +27,10 @@ shared_struct! {
         pub resumed_flows: u64,
         /// Flows that began while the agent was behind: their packets are in `gated`.
         pub shed_flows: u64,
-        /// Packets that stood for several on the wire (GSO, GRO).
+        /// Buffers that stood for several packets on the wire (GSO, GRO), whether of a flow or not.
         pub super_packets: u64,
+        /// Those of them whose wire packets could not be told, accounted as one.
+        pub unsplit: u64,
         /// Packets with an IP length of 0 whose own length was taken.
         pub zero_ip_len: u64,
         /// By [`ParseError`], in the order of [`ParseError::ALL`].
@@ -47,6 +50,7 @@ impl Ledger {
         resumed_flows: 0,
         shed_flows: 0,
         super_packets: 0,
+        unsplit: 0,
         zero_ip_len: 0,
         not_flow: [0; NOT_FLOW],
     };
@@ -77,6 +81,7 @@ impl Ledger {
         self.resumed_flows += other.resumed_flows;
         self.shed_flows += other.shed_flows;
         self.super_packets += other.super_packets;
+        self.unsplit += other.unsplit;
         self.zero_ip_len += other.zero_ip_len;
         for (mine, theirs) in self.not_flow.iter_mut().zip(&other.not_flow) {
             *mine += theirs;

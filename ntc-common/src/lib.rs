@@ -9,10 +9,11 @@
 //! | [`source`] | [`PacketSource`](source::PacketSource): reading packet bytes by offset | - |
 //! | [`link`] | link types, and the way from a link header to the network header | - |
 //! | [`parse`] | the header parser | [`Packet`](packet::Packet), [`ParseError`](error::ParseError) |
+//! | [`offload`] | super-packets (GSO, GRO) taken apart | - |
 //! | [`key`] | [`FlowKey`](key::FlowKey), canonical 5-tuple | key of `LABELS`, 40 bytes |
 //! | [`flow`] | flow state and the flow rule | in [`FlowSlot`](table::FlowSlot), 80 bytes |
 //! | [`table`] | where a flow stands, and who gives way | values of `FLOW_SETS`, `FLOWS`, `FLOW_HASH` |
-//! | [`record`] | one packet of a sequence | ring buffer `PACKETS`, 72 bytes |
+//! | [`record`] | one packet of a sequence, or the wire packets of a super-packet | ring buffer `PACKETS`, 80 bytes |
 //! | [`ledger`] | one counter for each way a packet can go | value of `LEDGER` |
 //! | [`label`] | the answer for a flow, and the heartbeat it hangs on | value of `LABELS`, 32 bytes |
 //! | [`policy`] | what the kernel does with an answer | values of `SERVICES`, `CLASSES` |
@@ -30,6 +31,7 @@ pub mod label;
 pub mod ledger;
 pub mod limits;
 pub mod link;
+pub mod offload;
 pub mod packet;
 pub mod parse;
 pub mod policy;

@@ -66,12 +66,12 @@ impl Memory for Maps {
 
 /// Which way a flow's packet went.
 pub enum Fate {
-    /// Into the ring.
-    Recorded,
+    /// Into the ring: so many wire packets; the sequence had no place for the others.
+    Recorded(u64),
     /// The sequence is full already.
     Gated,
-    /// The ring was full.
-    RingFull,
+    /// The ring was full, for so many wire packets.
+    RingFull(u64),
     /// The table took no new flow.
     TableFull,
 }
@@ -98,11 +98,12 @@ pub fn account(scratch: &mut Scratch, ifindex: u32) -> Fate {
     let Some(state) = known else { return Fate::TableFull };
     let step = state.account::<Shared>(packet, now_ns, rule);
     let Some(index) = step.index else { return Fate::Gated };
-    let completes = u64::from(index) + 1 == rule.sequence_length || step.closes.is_some();
+    let places = u64::from(step.places);
+    let completes = u64::from(index) + places == rule.sequence_length || step.closes.is_some();
     if packets::send(completes, || state.record(packet, &step, index, now_ns, ifindex)) {
-        Fate::Recorded
+        Fate::Recorded(places)
     } else {
-        Fate::RingFull
+        Fate::RingFull(places)
     }
 }
 

@@ -145,6 +145,7 @@ impl From<&Ledger> for LedgerView {
             ("ring_full", ledger.ring_full),
             ("table_full", ledger.table_full),
             ("super_packets", ledger.super_packets),
+            ("unsplit", ledger.unsplit),
             ("zero_ip_len", ledger.zero_ip_len),
         ];
         let errors = ParseError::ALL.iter().zip(&ledger.not_flow).map(|(error, n)| (error.name(), *n));

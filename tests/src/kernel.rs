@@ -12,6 +12,7 @@ use ntc_common::{
     key::FlowKey,
     label::Label,
     ledger::Ledger,
+    offload::Offload,
     policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
     record::PacketRecord,
 };
@@ -27,6 +28,9 @@ const TEST_RUN_INTERFACE: u32 = 1;
 const SK_BUFF: usize = 192;
 const MARK: usize = 8;
 const PRIORITY: usize = 32;
+const WIRE_LEN: usize = 160;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
 
 /// The loaded object, unpinned and unattached.
 pub struct Programs {
@@ -83,9 +87,35 @@ impl Programs {
     /// # Errors
     /// The kernel takes no such frame.
     pub fn tc(&mut self, name: &'static str, frame: &[u8], mark: u32) -> anyhow::Result<Verdict> {
+        self.tc_with(name, frame, &[(MARK, mark)])
+    }
+
+    /// Gives a frame to a tc program that stands for several on the wire.
+    ///
+    /// # Errors
+    /// The kernel takes no such frame.
+    pub fn tc_offloaded(
+        &mut self,
+        name: &'static str,
+        frame: &[u8],
+        offload: Offload,
+    ) -> anyhow::Result<Verdict> {
+        let wire_len = frame.len() as u32 + offload.repeated_len;
+        let words = [(WIRE_LEN, wire_len), (GSO_SEGS, offload.segments), (GSO_SIZE, offload.segment_len)];
+        self.tc_with(name, frame, &words)
+    }
+
+    fn tc_with(
+        &mut self,
+        name: &'static str,
+        frame: &[u8],
+        words: &[(usize, u32)],
+    ) -> anyhow::Result<Verdict> {
         let program: &mut SchedClassifier = load::program(&mut self.ebpf, name)?;
         let (mut ctx_in, mut ctx_out) = (vec![0; SK_BUFF], vec![0; SK_BUFF]);
-        ctx_in[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
+        for (at, word) in words {
+            ctx_in[*at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
         let mut bytes = vec![0; frame.len() + 256];
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),

@@ -6,6 +6,7 @@
 //! | [`frames`] | packets made to order, and capture files of them |
 //! | [`net`] | network namespaces that go with the test |
 //! | [`wire`] | sending frames as they are |
+//! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
 //! | [`confined`] | a child bounded in time and memory |
@@ -16,6 +17,7 @@ pub mod corpus;
 pub mod frames;
 pub mod kernel;
 pub mod net;
+pub mod tap;
 pub mod wire;
 
 use std::io::Write as _;

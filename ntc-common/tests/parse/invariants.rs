@@ -40,6 +40,9 @@ const DIRTY: Packet = Packet {
     vlan: 1,
     ip_offset: u16::MAX,
     zero_ip_len: true,
+    jumbo: true,
+    segments: u32::MAX,
+    segment_len: u32::MAX,
 };
 
 fn parsed(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, ParseError> {

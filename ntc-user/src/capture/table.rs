@@ -107,11 +107,10 @@ impl FlowTable {
             }
         };
         let step = live.state.account::<Owned>(packet, now_ns, rule);
-        let Some(index) = step.index else {
-            ledger.gated += 1;
-            return None;
-        };
-        ledger.recorded += 1;
+        let (packets, places) = (u64::from(packet.segments), u64::from(step.places));
+        ledger.recorded += places;
+        ledger.gated += packets - places;
+        let index = step.index?;
         let record = live.state.record(packet, &step, index, now_ns, 0);
         live.sequence.place(&record);
         Some(record)
