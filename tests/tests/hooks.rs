@@ -1,6 +1,7 @@
 //! Which hook on which device, beside which other programs; and interfaces that come, go and change.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     process::{Command, Output},
     sync::atomic::{AtomicBool, Ordering},
@@ -310,9 +311,10 @@ fn programs_that_do_not_run_are_told() -> anyhow::Result<()> {
                     of(event) && event["program"] == program
                 }
             };
-            // In the order in which they are told.
-            for program in ["tc egress", "XDP", "tc ingress"] {
-                agent.until(told("running", program)).with_context(|| program)?;
+            let mut running = BTreeSet::new();
+            while running.len() < 3 {
+                let event = agent.until(of_interface("running", "r0"))?;
+                running.insert(event["program"].to_string());
             }
             let index = hosts.near.index("r0")?;
             let other = Foreign::load(Kind::LastWord)?;

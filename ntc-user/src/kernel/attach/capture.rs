@@ -7,7 +7,7 @@ use std::io;
 
 use aya::{
     Ebpf,
-    programs::{FdLink, ProgramError, Xdp, XdpMode, xdp::XdpError},
+    programs::{ProgramError, Xdp, XdpMode, links::FdLink, xdp::XdpError},
 };
 use clap::ValueEnum;
 

@@ -20,7 +20,7 @@ pub mod witness;
 
 use std::{mem::ManuallyDrop, path::PathBuf};
 
-use aya::programs::{FdLink, SchedClassifierLink, XdpLink};
+use aya::programs::{links::FdLink, tc::SchedClassifierLink, xdp::XdpLink};
 use serde::Serialize;
 
 use super::KernelError;

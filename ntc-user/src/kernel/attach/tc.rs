@@ -5,8 +5,9 @@ use std::{io, mem::ManuallyDrop, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        FdLink, LinkOrder, ProgramError, SchedClassifier, SchedClassifierLink, TcAttachType,
-        tc::{self, NlOptions, TcAttachOptions, TcError},
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::FdLink,
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
     },
     util::KernelVersion,
 };
@@ -66,7 +67,7 @@ pub(super) fn attach(
     let (means, why) = before.unwrap_or_else(|| match options.tc {
         Choice::Tcx => (Means::Tcx, "--tc tcx".into()),
         Choice::Clsact => (Means::Clsact, "--tc clsact".into()),
-        Choice::Auto if KernelVersion::at_least(6, 6, 0) => (Means::Tcx, "Linux has it from 6.6 on".into()),
+        Choice::Auto if has_tcx() => (Means::Tcx, "Linux has it from 6.6 on".into()),
         Choice::Auto => (Means::Clsact, "Linux has TCX from 6.6 on only".into()),
     });
     match attach_by(ebpf, name, link, options, means) {
@@ -75,13 +76,18 @@ pub(super) fn attach(
         Err(KernelError::Attach { source, .. })
             if options.tc == Choice::Auto
                 && means == Means::Tcx
-                && matches!(number(&source), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOTSUP)) =>
+                && matches!(number(&source), Some(libc::EINVAL | libc::EOPNOTSUPP)) =>
         {
             let why = format!("TCX: {source}");
             Ok((attach_by(ebpf, name, link, options, Means::Clsact)?, Means::Clsact, why))
         }
         Err(error) => Err(error),
     }
+}
+
+/// A kernel whose version cannot be read is taken for a new one: the attach says if it is not.
+fn has_tcx() -> bool {
+    KernelVersion::current().map_or(true, |kernel| kernel >= KernelVersion::new(6, 6, 0))
 }
 
 fn attach_by(

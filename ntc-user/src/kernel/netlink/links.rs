@@ -6,7 +6,11 @@ use std::{
 };
 
 use netlink_sys::Socket;
-use tokio::{io::unix::AsyncFd, sync::watch, time::MissedTickBehavior};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::watch,
+    time::MissedTickBehavior,
+};
 
 use super::{attribute, attributes, dump, text, word};
 
@@ -119,7 +123,9 @@ impl Watch {
         socket.bind_auto()?;
         socket.add_membership(libc::RTNLGRP_LINK)?;
         socket.set_non_blocking(true)?;
-        Ok(Self { news: AsyncFd::new(socket)? })
+        // SAFETY: the socket owns its descriptor, closes it only when dropped, and is dropped with the AsyncFd.
+        let news = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        Ok(Self { news: news? })
     }
 
     /// Goes on until nobody takes snapshots any more. Reading waits for the kernel's lock over all interfaces, which a
