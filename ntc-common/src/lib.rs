@@ -17,6 +17,7 @@
 //! | [`ledger`] | one counter for each way a packet can go | value of `LEDGER` |
 //! | [`label`] | the answer for a flow, and the heartbeat it hangs on | value of `LABELS`, 32 bytes |
 //! | [`policy`] | what the kernel does with an answer | values of `SERVICES`, `CLASSES` |
+//! | [`witness`] | which program ran on which interface | values of `WITNESS` |
 //! | [`header`] | the C header for other people's tc programs | text |
 #![cfg_attr(not(test), no_std)]
 
@@ -38,6 +39,7 @@ pub mod policy;
 pub mod record;
 pub mod source;
 pub mod table;
+pub mod witness;
 
 /// Version of every layout in this crate, and part of the pin path (`/sys/fs/bpf/ntc/v2`).
 ///

@@ -4,7 +4,13 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{kernel::pins, output::text::Format};
+use crate::{
+    kernel::{
+        attach::{capture, tc},
+        pins,
+    },
+    output::text::Format,
+};
 
 /// Tells what every flow is, from packet headers alone, and makes the kernel act on it.
 #[derive(Debug, Parser)]
@@ -63,15 +69,24 @@ pub struct RunArgs {
     /// Take options from this TOML file, by their long names; flags and environment variables come before it
     #[arg(long, env = "NTC_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Interface to capture and enforce on; may be repeated
+    /// Interface to capture and enforce on, by name or pattern ('ppp*'); may be repeated
     #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF", value_delimiter = ',')]
     pub interfaces: Vec<String>,
-    /// Interface to capture on; may be repeated
+    /// Interface to capture on, by name or pattern; may be repeated
     #[arg(long, env = "NTC_CAPTURE", value_name = "IF", value_delimiter = ',')]
     pub capture: Vec<String>,
-    /// Interface to enforce on; may be repeated
+    /// Interface to enforce on, by name or pattern; may be repeated
     #[arg(long, env = "NTC_ENFORCE", value_name = "IF", value_delimiter = ',')]
     pub enforce: Vec<String>,
+    /// Interfaces that are named need not be there yet; those of a pattern never need to
+    #[arg(long, env = "NTC_WAIT_FOR_INTERFACES")]
+    pub wait_for_interfaces: bool,
+    /// Where to capture packets that come in
+    #[arg(long, env = "NTC_HOOK", value_enum, default_value_t = capture::Choice::Auto)]
+    pub hook: capture::Choice,
+    /// How programs at tc are attached
+    #[arg(long, env = "NTC_TC", value_enum, default_value_t = tc::Choice::Auto)]
+    pub tc: tc::Choice,
     /// Policy file (TOML); the built-in one otherwise
     #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,

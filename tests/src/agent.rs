@@ -43,6 +43,8 @@ pub struct Agent {
     lines: std::io::Lines<BufReader<ChildStdout>>,
     /// Where it pins its maps: a folder of its own.
     pub pin_dir: PathBuf,
+    /// Its first event.
+    pub ready: Value,
 }
 
 impl Agent {
@@ -60,9 +62,15 @@ impl Agent {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().context("stdout")?;
-        let mut agent = Self { child, lines: BufReader::new(stdout).lines(), pin_dir: pin_dir.to_path_buf() };
+        let mut agent = Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+            pin_dir: pin_dir.to_path_buf(),
+            ready: Value::Null,
+        };
         let first = agent.event()?.context("the agent ended before it was ready")?;
         ensure!(first["event"] == "ready", "first event: {first}");
+        agent.ready = first;
         Ok(agent)
     }
 

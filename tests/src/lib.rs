@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`corpus`] | the labelled captures, where they are at hand |
 //! | [`frames`] | packets made to order, and capture files of them |
+//! | [`foreign`] | programs of others on the hooks |
 //! | [`net`] | network namespaces that go with the test |
 //! | [`wire`] | sending frames as they are |
 //! | [`tap`] | what a link carries, by tcpdump |
@@ -14,6 +15,7 @@
 pub mod agent;
 pub mod confined;
 pub mod corpus;
+pub mod foreign;
 pub mod frames;
 pub mod kernel;
 pub mod net;

@@ -211,7 +211,7 @@ fn a_start_that_fails_leaves_nothing_behind() -> anyhow::Result<()> {
         Ok(xdp.attach("r0", aya::programs::XdpMode::Default)?)
     })?;
     let mut command = link.agent_side.prepare(binary()?);
-    command.args(["run", "--iface", "r0", "--stay", "--pin-dir"]).arg(&link.pins.0);
+    command.args(["run", "--iface", "r0", "--hook", "native", "--stay", "--pin-dir"]).arg(&link.pins.0);
     let refused = with_runtime(&mut command).output()?;
     ensure!(refused.status.code() == Some(1), "{}", text(&refused));
     ensure!(text(&refused).contains("interface r0: cannot attach ntc_xdp"), "{}", text(&refused));

@@ -1,10 +1,13 @@
 //! `ntc detach`: leaves nothing behind.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::{cli::DetachArgs, kernel::pins::PinDirectory};
+use crate::{
+    cli::DetachArgs,
+    kernel::{attach::hooks, pins::PinDirectory},
+};
 
 /// Runs the verb.
 ///
@@ -14,11 +17,22 @@ pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
     let path = &args.pins.pin_dir;
     if !path.exists() {
         eprintln!("ntc: nothing is pinned in {}", path.display());
-        return Ok(ExitCode::SUCCESS);
+        // Filters on a clsact qdisc hang on no pin.
+        return release(path);
     }
     let mut pins = PinDirectory::claim(path)?;
+    release(path)?;
     // With its last pin a link goes, and the program with it.
     pins.remove().with_context(|| format!("cannot remove the pins in {}", path.display()))?;
     eprintln!("ntc: removed {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release(path: &Path) -> anyhow::Result<ExitCode> {
+    match hooks::release(path)? {
+        0 => {}
+        1 => eprintln!("ntc: removed a filter from a clsact qdisc"),
+        filters => eprintln!("ntc: removed {filters} filters from clsact qdiscs"),
+    }
     Ok(ExitCode::SUCCESS)
 }

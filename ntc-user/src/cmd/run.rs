@@ -14,8 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     classify::Model,
     cli::{LiveFormat, RunArgs},
-    event::{Event, Stats},
-    kernel::{attach, load},
+    event::{Event, InterfaceEvent, Stats},
+    kernel::{
+        attach::{self, requests::Requests},
+        load,
+        netlink::links::links,
+    },
     pipeline::{self, Config},
     policy::Policy,
 };
@@ -25,13 +29,12 @@ use crate::{
 /// # Errors
 /// What kept the agent from starting, or made it give up.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let interfaces = attach::interfaces(&args.interfaces, &args.capture, &args.enforce);
-    if interfaces.iter().all(|interface| !interface.capture) {
+    let interfaces = Requests::new(&args.interfaces, &args.capture, &args.enforce)?;
+    if !interfaces.captures() {
         bail!("no interface to capture on: give --iface or --capture (`ip link` lists interfaces)");
     }
-    for interface in &interfaces {
-        attach::if_index(&interface.name)?;
-    }
+    // Once more before programs are attached; now, so that a mistake is told before a model is loaded.
+    interfaces.check(&links().context("cannot list interfaces")?, args.wait_for_interfaces)?;
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
     let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
     let second = 1_000_000_000;
@@ -47,10 +50,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             ring_bytes: args.ring_bytes,
             mark_mask: args.mark_mask,
         },
+        attach: attach::Options {
+            hook: args.hook,
+            tc: args.tc,
+            may_come_later: args.wait_for_interfaces,
+            stay: args.stay,
+            pin_dir: args.pins.pin_dir.clone(),
+        },
         pause: Duration::from_millis(args.pause_ms),
-        pin_dir: args.pins.pin_dir.clone(),
         dry_run: args.dry_run,
-        stay: args.stay,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -140,6 +148,9 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
     match event {
         Event::Ready(ready) => {
             writeln!(out, "ntc: {} on {}", ready.model, ready.interfaces.join(", "))?;
+            for hook in &ready.hooks {
+                writeln!(out, "ntc: {}: {}", hook.interface, hook.why)?;
+            }
             writeln!(out, "ntc: maps are pinned in {}; stop with Ctrl-C", ready.pin_dir)
         }
         Event::Label(label) => writeln!(
@@ -155,6 +166,10 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
             label.age_us as f64 / 1000.0,
             label.stage
         ),
+        Event::Interface(InterfaceEvent { interface, change, program, why, .. }) => match program {
+            Some(program) => writeln!(out, "ntc: {interface}: {program} is {change}: {why}"),
+            None => writeln!(out, "ntc: {interface} {change}: {why}"),
+        },
         Event::Stats(_) => Ok(()),
         Event::Summary(stats) => summary(&mut out, stats),
     }

@@ -6,6 +6,7 @@ pub mod heartbeat;
 pub mod load;
 #[cfg(debug_assertions)]
 pub mod log;
+pub mod netlink;
 pub mod pins;
 pub mod tables;
 
@@ -36,8 +37,26 @@ pub enum KernelError {
         source: Box<aya::programs::ProgramError>,
     },
     /// No such interface.
-    #[error("interface {0}: there is none of that name; `ip link` lists them")]
+    #[error(
+        "interface {0}: there is none of that name (`ip link` lists them); if it comes later, give \
+         --wait-for-interfaces or a pattern"
+    )]
     NoInterface(String),
+    /// No name that an interface could have.
+    #[error("interface {0}: not a pattern: {1}")]
+    Pattern(String, String),
+    /// XDP was asked for where packets have no Ethernet header.
+    #[error(
+        "interface {0}: its packets begin with the IP header, where ntc's XDP program reads Ethernet; --hook auto or \
+         --hook tc captures there"
+    )]
+    NoXdp(String),
+    /// The kernel gave no link that could be pinned.
+    #[error("interface {0}: this kernel cannot keep programs attached without their agent: leave out --stay")]
+    CannotStay(String),
+    /// Interfaces cannot be listed or followed.
+    #[error("interfaces cannot be asked of the kernel: {0}")]
+    Netlink(std::io::Error),
     /// Packets pass both hooks there.
     #[error("interface {0}: ntc does not capture on loopback, where each packet goes out and comes in again")]
     Loopback(String),

@@ -125,19 +125,6 @@ impl PinDirectory {
         })
     }
 
-    /// Where an attached program's link is pinned, if it is to outlive the agent.
-    pub fn link(&self, program: &str, interface: &str) -> PathBuf {
-        self.path.join(format!("link_{program}_{interface}"))
-    }
-
-    /// Lets go of programs that an earlier agent left attached: this one attaches its own.
-    pub fn release_links(&self) {
-        for link in links(&self.path) {
-            // A link that stays in place makes the attach fail, which says so.
-            let _ = fs::remove_file(link);
-        }
-    }
-
     /// Removes ntc's pins, and the directory if nothing else is in it.
     ///
     /// # Errors
@@ -151,12 +138,25 @@ impl PinDirectory {
 impl Drop for PinDirectory {
     fn drop(&mut self) {
         if !self.kept {
-            self.release_links();
+            release_links(&self.path);
             if self.fresh {
                 // What remains is what `ntc detach` is for.
                 let _ = remove(&self.path);
             }
         }
+    }
+}
+
+/// Where the link of a program on an interface is pinned, if it is to outlive the agent. By index: names change.
+pub fn link(directory: &Path, program: &str, ifindex: u32) -> PathBuf {
+    directory.join(format!("link_{program}_{ifindex}"))
+}
+
+/// Lets go of programs that an earlier agent left attached by links.
+pub fn release_links(directory: &Path) {
+    for link in links(directory) {
+        // A link that stays in place makes the attach fail, which says so.
+        let _ = fs::remove_file(link);
     }
 }
 
