@@ -40,7 +40,9 @@ use crate::{
         attach::{self, Interface},
         heartbeat::{self, Heartbeat},
         load,
-        pins::PinDirectory,
+        owner::Claims,
+        pins::{self, PinDirectory},
+        privileges::{self, PrivilegeError},
         tables,
     },
     label::{LabelSweeper, LabelWriter},
@@ -69,6 +71,9 @@ pub enum AgentError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// What it no longer needs could not be given up.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// The ring can no longer be read.
     #[error("the record ring: {0}")]
     Ring(std::io::Error),
@@ -137,6 +142,8 @@ pub async fn run(
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
     let mut pins = PinDirectory::claim(&config.pin_dir)?;
+    pins::refuse_other_versions(pins.path())?;
+    let _claims = Claims::take(&config.interfaces)?;
     pins.release_links();
     let mut ebpf = load::load(&config.kernel, Some(&pins))?;
     #[cfg(debug_assertions)]
@@ -175,6 +182,7 @@ pub async fn run(
 
     let heartbeat = Heartbeat::start(&mut ebpf)?;
     attach::attach(&mut ebpf, &config.interfaces, config.stay.then_some(&pins))?;
+    privileges::settle()?;
     pins.keep();
     emit(Event::Ready(ready));
     let (stop_sweeping, sweeping) = sync_channel(0);
@@ -241,6 +249,7 @@ async fn live(
 
 /// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
 fn sweep(mut labels: LabelSweeper, stop: &Receiver<()>) {
+    privileges::renounce();
     while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
         match labels.sweep() {
             Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
@@ -320,11 +329,13 @@ fn answer(
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
+    privileges::renounce();
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
-    let unix_time = UnixTime::now();
+    let mut unix_time = UnixTime::now();
     while batch::next(questions, &mut batch).is_some() {
+        unix_time.follow();
         for (question, row) in batch.iter().zip(values.chunks_exact_mut(FLOW_VALUES)) {
             features::write(&question.id, question.sequence.packets(), row);
         }

@@ -15,7 +15,10 @@ use crate::{
     classify::Model,
     cli::{LiveFormat, RunArgs},
     event::{Event, Stats},
-    kernel::{attach, load},
+    kernel::{
+        attach::{self, Interface},
+        load, privileges,
+    },
     pipeline::{self, Config},
     policy::Policy,
 };
@@ -32,6 +35,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for interface in &interfaces {
         attach::if_index(&interface.name)?;
     }
+    privileges::enter(args.user.as_deref(), &args.pins.pin_dir)?;
+    let ended = agent(args, interfaces);
+    if ended.is_err() {
+        // A directory that was handed over and never used; pins keep it from being removed.
+        let _ = std::fs::remove_dir(&args.pins.pin_dir);
+    }
+    ended
+}
+
+fn agent(args: &RunArgs, interfaces: Vec<Interface>) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
     let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
     let second = 1_000_000_000;
@@ -54,6 +67,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .on_thread_start(privileges::renounce)
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
@@ -96,6 +110,7 @@ impl Printer {
         std::thread::Builder::new()
             .name("print".into())
             .spawn(move || {
+                privileges::renounce();
                 let printed = queue.iter().try_for_each(|event| print(format, &event));
                 // Nobody waits any more: the agent has ended.
                 let _ = result.send(printed);
