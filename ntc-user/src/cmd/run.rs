@@ -46,7 +46,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn agent(args: &RunArgs, interfaces: Vec<Interface>) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
-    let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
+    // ONNX Runtime's threads inherit from the one that loads it: nothing.
+    let model = std::thread::scope(|scope| {
+        let load = || {
+            privileges::renounce();
+            Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())
+        };
+        scope.spawn(load).join()
+    })
+    .map_err(|_| anyhow::anyhow!("loading the model failed"))??;
     let second = 1_000_000_000;
     let config = Config {
         interfaces,

@@ -65,8 +65,8 @@ fn compiler() -> Finding {
         ),
         Some(_) => finding(Verdict::Ok, "on", "the programs run as machine code"),
         None => {
-            finding(Verdict::Note, "cannot be read", "it cannot be told whether the programs are interpreted")
-                .advice("look at net.core.bpf_jit_enable as root")
+            finding(Verdict::Note, "not shown here", "whether the programs are interpreted cannot be told")
+                .advice("look at net.core.bpf_jit_enable in the first network namespace: no other shows it")
         }
     }
 }
