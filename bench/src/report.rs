@@ -102,7 +102,13 @@ impl fmt::Display for Report {
 
 /// Three figures or more, whatever the size.
 fn number(value: f64) -> String {
-    let digits = if value.abs() >= 100.0 { 0 } else if value.abs() >= 10.0 { 1 } else { 2 };
+    let digits = if value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$}")
 }
 
@@ -114,13 +120,20 @@ mod tests {
     fn the_table_has_every_column_once() {
         let spread = Spread { median: 1234.4, lowest: 99.96, highest: 5.0 };
         let mut report = Report::new("x", "ns");
-        report.rows = vec![Row::new("a", spread).with("ratio", 1.25), Row::new("b", spread).with("more", 2.0)];
+        report.rows =
+            vec![Row::new("a", spread).with("ratio", 1.25), Row::new("b", spread).with("more", 2.0)];
         report.notes.push("left out: c".to_owned());
         let text = report.to_string();
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(lines.len(), 4);
-        assert!(lines.iter().all(|line| line.len() == lines[0].len() && line.matches('|').count() == 7), "{text}");
-        assert!(lines[2].contains("1234") && lines[2].contains("100.0") && lines[2].contains("1.25"), "{text}");
+        assert!(
+            lines.iter().all(|line| line.len() == lines[0].len() && line.matches('|').count() == 7),
+            "{text}"
+        );
+        assert!(
+            lines[2].contains("1234") && lines[2].contains("100.0") && lines[2].contains("1.25"),
+            "{text}"
+        );
         assert!(text.ends_with("left out: c\n"));
     }
 }

@@ -20,8 +20,11 @@ impl Spread {
         rounds.sort_by(f64::total_cmp);
         let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
         let middle = rounds.len() / 2;
-        let median =
-            if rounds.len().is_multiple_of(2) && middle > 0 { f64::midpoint(at(middle - 1), at(middle)) } else { at(middle) };
+        let median = if rounds.len().is_multiple_of(2) && middle > 0 {
+            f64::midpoint(at(middle - 1), at(middle))
+        } else {
+            at(middle)
+        };
         Self { median, lowest: at(0), highest: at(rounds.len().saturating_sub(1)) }
     }
 }

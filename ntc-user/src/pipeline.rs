@@ -44,7 +44,8 @@ use crate::{
         heartbeat::{self, Heartbeat},
         load,
         netlink::links::{Snapshot, Watch, links},
-        pins::PinDirectory,
+        pins::{self, PinDirectory},
+        privileges::{self, PrivilegeError},
         tables,
     },
     label::{LabelSweeper, LabelWriter},
@@ -73,6 +74,9 @@ pub enum AgentError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// What it no longer needs could not be given up.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// The ring can no longer be read.
     #[error("the record ring: {0}")]
     Ring(std::io::Error),
@@ -139,6 +143,7 @@ pub async fn run(
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
     let mut pins = PinDirectory::claim(&config.attach.pin_dir)?;
+    pins::refuse_other_versions(pins.path())?;
     hooks::release(pins.path())?;
     let mut ebpf = load::load(&config.kernel, Some(&pins))?;
     #[cfg(debug_assertions)]
@@ -177,6 +182,7 @@ pub async fn run(
     let news = Watch::open().map_err(KernelError::Netlink)?;
     let there = links().map_err(KernelError::Netlink)?;
     let (mut hooks, changes) = Hooks::start(&mut ebpf, config.interfaces, config.attach, &there)?;
+    privileges::settle()?;
     pins.keep();
     emit(Event::Ready(Ready::new(hooks.list(), pin_dir, title)));
     changes.into_iter().filter_map(InterfaceEvent::at_start).for_each(|event| emit(Event::Interface(event)));
@@ -271,6 +277,7 @@ async fn live(
 
 /// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
 fn sweep(mut labels: LabelSweeper, stop: &Receiver<()>) {
+    privileges::renounce();
     while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
         match labels.sweep() {
             Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
@@ -350,11 +357,13 @@ fn answer(
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
+    privileges::renounce();
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
-    let unix_time = UnixTime::now();
+    let mut unix_time = UnixTime::now();
     while batch::next(questions, &mut batch).is_some() {
+        unix_time.follow();
         for (question, row) in batch.iter().zip(values.chunks_exact_mut(FLOW_VALUES)) {
             features::write(&question.id, question.sequence.packets(), row);
         }

@@ -53,14 +53,20 @@ impl Agent {
     /// # Errors
     /// It does not become ready; its stderr says why.
     pub fn start(namespace: &Namespace, pin_dir: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut child = namespace
-            .prepare(binary()?)
-            .args(["run", "--format", "json", "--pin-dir"])
-            .arg(pin_dir)
-            .args(arguments)
-            .env("ORT_DYLIB_PATH", root().join(".tools/onnxruntime/libonnxruntime.so"))
-            .stdout(Stdio::piped())
-            .spawn()?;
+        Self::start_as(namespace, pin_dir, &[], arguments)
+    }
+
+    /// As [`start`](Self::start), run by another command: `setpriv` with its options, or the like.
+    ///
+    /// # Errors
+    /// It does not become ready; its stderr says why.
+    pub fn start_as(
+        namespace: &Namespace,
+        pin_dir: &Path,
+        by: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut child = Self::command(namespace, pin_dir, by, arguments)?.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("stdout")?;
         let mut agent = Self {
             child,
@@ -72,6 +78,38 @@ impl Agent {
         ensure!(first["event"] == "ready", "first event: {first}");
         agent.ready = first;
         Ok(agent)
+    }
+
+    /// `ntc run --format json` in a namespace, not yet started.
+    ///
+    /// # Errors
+    /// ntc cannot be built.
+    pub fn command(
+        namespace: &Namespace,
+        pin_dir: &Path,
+        by: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Command> {
+        let binary = binary()?;
+        let mut command = match by {
+            [] => namespace.prepare(binary),
+            [program, options @ ..] => {
+                let mut command = namespace.prepare(program);
+                command.args(options).arg(binary);
+                command
+            }
+        };
+        command
+            .args(["run", "--format", "json", "--pin-dir"])
+            .arg(pin_dir)
+            .args(arguments)
+            .env("ORT_DYLIB_PATH", root().join(".tools/onnxruntime/libonnxruntime.so"));
+        Ok(command)
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next event; `None` at the end.

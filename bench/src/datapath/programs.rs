@@ -62,7 +62,9 @@ impl Bench {
             .map_max_entries("LABELS_REFERENCE", max_flows)
             .load(OBJECT)
             .context("the benchmark's object")?;
-        for name in ["bench_walk_xdp", "bench_pass", "bench_reference", "bench_fill", "bench_source", "bench_sink"] {
+        for name in
+            ["bench_walk_xdp", "bench_pass", "bench_reference", "bench_fill", "bench_source", "bench_sink"]
+        {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
             program.load().context(name)?;
         }

@@ -18,7 +18,7 @@ mod walk;
 
 use aya_ebpf::{
     bindings::{
-        TC_ACT_UNSPEC, __sk_buff,
+        __sk_buff, TC_ACT_UNSPEC,
         xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
     btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray},
@@ -26,12 +26,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntc_common::{
-    flow::FlowState,
-    key::FlowKey,
-    label::Label,
-    limits::DEFAULT_MAX_FLOWS,
-    link::LinkType,
-    packet::Packet,
+    flow::FlowState, key::FlowKey, label::Label, limits::DEFAULT_MAX_FLOWS, link::LinkType, packet::Packet,
     parse::parse,
 };
 

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 
 use crate::{
     cli::DetachArgs,
-    kernel::{attach::hooks, pins::PinDirectory},
+    kernel::{
+        attach::hooks,
+        pins::{self, PinDirectory},
+    },
 };
 
 /// Runs the verb.
@@ -15,8 +18,15 @@ use crate::{
 /// An agent is still running, or a pin cannot be removed.
 pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
     let path = &args.pins.pin_dir;
+    let others = pins::other_versions(path);
+    for other in &others {
+        pins::remove_other_version(other)?;
+        eprintln!("ntc: removed {}, of another version", other.display());
+    }
     if !path.exists() {
-        eprintln!("ntc: nothing is pinned in {}", path.display());
+        if others.is_empty() {
+            eprintln!("ntc: nothing is pinned in {}", path.display());
+        }
         // Filters on a clsact qdisc hang on no pin.
         return release(path);
     }

@@ -19,6 +19,7 @@ use crate::{
         attach::{self, requests::Requests},
         load,
         netlink::links::links,
+        privileges,
     },
     pipeline::{self, Config},
     policy::Policy,
@@ -35,8 +36,26 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     // Once more before programs are attached; now, so that a mistake is told before a model is loaded.
     interfaces.check(&links().context("cannot list interfaces")?, args.wait_for_interfaces)?;
+    privileges::enter(args.user.as_deref(), &args.pins.pin_dir)?;
+    let ended = agent(args, interfaces);
+    if ended.is_err() {
+        // A directory that was handed over and never used; pins keep it from being removed.
+        let _ = std::fs::remove_dir(&args.pins.pin_dir);
+    }
+    ended
+}
+
+fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
-    let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
+    // ONNX Runtime's threads inherit from the one that loads it: nothing.
+    let model = std::thread::scope(|scope| {
+        let load = || {
+            privileges::renounce();
+            Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())
+        };
+        scope.spawn(load).join()
+    })
+    .map_err(|_| anyhow::anyhow!("loading the model failed"))??;
     let second = 1_000_000_000;
     let config = Config {
         interfaces,
@@ -62,6 +81,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .on_thread_start(privileges::renounce)
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
@@ -104,6 +124,7 @@ impl Printer {
         std::thread::Builder::new()
             .name("print".into())
             .spawn(move || {
+                privileges::renounce();
                 let printed = queue.iter().try_for_each(|event| print(format, &event));
                 // Nobody waits any more: the agent has ended.
                 let _ = result.send(printed);

@@ -2,12 +2,15 @@
 
 pub mod attach;
 pub mod flow_table;
+pub mod handover;
 pub mod heartbeat;
 pub mod load;
 #[cfg(debug_assertions)]
 pub mod log;
 pub mod netlink;
+pub mod owner;
 pub mod pins;
+pub mod privileges;
 pub mod tables;
 
 use thiserror::Error;
@@ -96,8 +99,35 @@ pub enum KernelError {
         needed: String,
     },
     /// Another agent works with the same pins.
-    #[error("{0}: another ntc agent is running on these pins; stop it first, or give --pin-dir")]
-    AgentRunning(String),
+    #[error("{path}: another ntc agent{owner} is running on these pins; stop it first, or give --pin-dir")]
+    AgentRunning {
+        /// Which pins.
+        path: String,
+        /// Who it is.
+        owner: owner::Named,
+    },
+    /// Another agent works on the interface, with pins of its own.
+    #[error("interface {interface}: another ntc agent{owner} works here; one agent an interface")]
+    InterfaceTaken {
+        /// Where.
+        interface: String,
+        /// Who it is.
+        owner: owner::Named,
+    },
+    /// It cannot be told whether another agent works on the interface.
+    #[error("interface {interface}: cannot be claimed: {source}")]
+    Claim {
+        /// Where.
+        interface: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another version's programs are still attached.
+    #[error(
+        "{0}: an ntc of another version left its programs attached; `ntc detach` removes them, with its labels and \
+         counters"
+    )]
+    OtherVersion(String),
     /// No agent has run.
     #[error("{0}: no pinned maps there; is `ntc run` running (and with the same --pin-dir)?")]
     NoPins(String),
@@ -111,12 +141,15 @@ pub enum KernelError {
     },
 }
 
-fn privilege_hint() -> &'static str {
-    if rustix::process::geteuid().is_root() {
-        ""
-    } else {
-        " (ntc needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"
+fn privilege_hint() -> String {
+    let missing = privileges::missing();
+    if missing.is_empty() {
+        return String::new();
     }
+    format!(
+        " (ntc needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; this process lacks {}; see `ntc doctor`)",
+        missing.join(", ")
+    )
 }
 
 impl KernelError {

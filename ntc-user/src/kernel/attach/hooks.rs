@@ -27,6 +27,7 @@ use crate::kernel::{
         filters,
         links::{Link, Snapshot},
     },
+    owner::Claim,
     pins,
 };
 
@@ -63,6 +64,7 @@ struct Attached {
     means: Means,
     programs: Vec<Program>,
     attachments: Vec<Attachment>,
+    _claim: Claim,
 }
 
 /// ntc's programs on all interfaces. Ends with them, unless they are to stay.
@@ -214,6 +216,7 @@ impl Hooks {
         duties: Duties,
         below: bool,
     ) -> Result<Attached, KernelError> {
+        let claim = Claim::take(&link.name, link.index)?;
         let captures = duties.capture && !below;
         let mut flags = 0;
         for (on, flag) in [
@@ -226,7 +229,7 @@ impl Hooks {
         }
         self.write(link.index, flags)?;
         let mut attachments = Vec::new();
-        match self.attach_programs(ebpf, link, duties, captures, flags, &mut attachments) {
+        match self.attach_programs(ebpf, link, duties, captures, flags, claim, &mut attachments) {
             Ok(attached) => Ok(Attached { attachments, ..attached }),
             Err(error) => {
                 attachments.into_iter().for_each(Attachment::end);
@@ -244,6 +247,7 @@ impl Hooks {
         duties: Duties,
         captures: bool,
         mut flags: u32,
+        claim: Claim,
         attachments: &mut Vec<Attachment>,
     ) -> Result<Attached, KernelError> {
         let options = &self.options;
@@ -281,7 +285,16 @@ impl Hooks {
             enforce: duties.enforce.then_some(means.name()),
             why: format!("{why}{}: {tc_why}", means.name()),
         };
-        Ok(Attached { hook, duties, captures, flags, means, programs, attachments: Vec::new() })
+        Ok(Attached {
+            hook,
+            duties,
+            captures,
+            flags,
+            means,
+            programs,
+            attachments: Vec::new(),
+            _claim: claim,
+        })
     }
 
     fn detach(&mut self, index: u32, attached: Attached) {
