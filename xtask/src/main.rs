@@ -1,7 +1,9 @@
 //! The project's chores: `cargo xtask VERB`. One module a verb; each verb first puts in place what it needs.
 
 mod bench;
+mod bpf;
 mod build;
+mod flood;
 mod lint;
 mod run;
 mod setup;
@@ -46,6 +48,8 @@ enum Verb {
     Lint,
     /// Measure speed
     Bench(bench::Arguments),
+    /// Flood the agent beside live flows, and see whether these keep their labels
+    Flood(flood::Args),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -69,6 +73,11 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Test => return test::main(),
         Verb::Lint => lint::main(),
         Verb::Bench(arguments) => bench::main(&arguments),
+        Verb::Flood(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = build::agent(build::Profile::Release)?;
+            return flood::main(&arguments, &ntc, &bpf::object("flood")?);
+        }
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)
