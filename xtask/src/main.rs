@@ -7,6 +7,7 @@ mod flood;
 mod lint;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod train;
 mod workspace;
@@ -50,6 +51,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Flood the agent beside live flows, and see whether these keep their labels
     Flood(flood::Args),
+    /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
+    Soak(soak::Args),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -75,8 +78,19 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {
             setup::ensure(&[setup::Scope::Run])?;
-            let ntc = build::agent(build::Profile::Release)?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
             return flood::main(&arguments, &ntc, &bpf::object("flood")?);
+        }
+        Verb::Soak(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
+            return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
         }
         Verb::Train(arguments) => train::main(&arguments),
     }

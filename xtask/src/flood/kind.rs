@@ -6,12 +6,17 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::run::net::{SERVER_V4, SERVER_V6};
+use crate::run::net::SERVER_V4;
 
 /// Port of the server's that listens, for SYN floods.
 pub(crate) const OPEN_PORT: u16 = 8080;
 /// Port of the server's that does not.
 const CLOSED_PORT: u16 = 81;
+/// Receivers of what is not for the server: the net kept for benchmarks. The router drops what goes there, behind
+/// ntc's programs, so that the rate is not that of forwarding.
+pub(super) const SPRAYED: [&str; 2] = ["198.18.0.0/15", "2001:db8:5::/48"];
+const SPRAYED_V4: [u8; 4] = [198, 18, 0, 1];
+const SPRAYED_V6: &str = "2001:db8:5::1";
 /// Bytes of a template; the programs take the first 64 of it or all.
 pub(super) const TEMPLATE: usize = 160;
 /// Bytes of an Ethernet header.
@@ -76,7 +81,7 @@ impl Kind {
         match self {
             Self::SynOpen => syn(&mut frame, OPEN_PORT)?,
             Self::SynClosed => syn(&mut frame, CLOSED_PORT)?,
-            Self::UdpSpray | Self::Fragments | Self::BadLengths => udp(&mut frame)?,
+            Self::UdpSpray | Self::Fragments | Self::BadLengths => udp(&mut frame),
             Self::Ipv6Chains => ipv6(&mut frame)?,
         }
         let mut template = [0; TEMPLATE];
@@ -85,17 +90,16 @@ impl Kind {
     }
 }
 
-fn ipv4(frame: &mut Vec<u8>, protocol: u8, total_len: usize) -> Result<()> {
+fn ipv4(frame: &mut Vec<u8>, protocol: u8, total_len: usize, receiver: [u8; 4]) {
     frame.extend([0x08, 0x00, 0x45, 0]);
     frame.extend((total_len as u16).to_be_bytes());
     frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
     frame.extend([10, 0, 0, 0]);
-    frame.extend(SERVER_V4.parse::<Ipv4Addr>()?.octets());
-    Ok(())
+    frame.extend(receiver);
 }
 
 fn syn(frame: &mut Vec<u8>, port: u16) -> Result<()> {
-    ipv4(frame, 6, 40)?;
+    ipv4(frame, 6, 40, SERVER_V4.parse::<Ipv4Addr>()?.octets());
     frame.extend([0, 0]);
     frame.extend(port.to_be_bytes());
     // Sequence and acknowledgment, header length and SYN, window, checksum, urgent pointer.
@@ -104,12 +108,11 @@ fn syn(frame: &mut Vec<u8>, port: u16) -> Result<()> {
 }
 
 /// 50 bytes: as much as the frame holds. Checksum 0 means that there is none.
-fn udp(frame: &mut Vec<u8>) -> Result<()> {
-    ipv4(frame, 17, 64 - ETHERNET)?;
+fn udp(frame: &mut Vec<u8>) {
+    ipv4(frame, 17, 64 - ETHERNET, SPRAYED_V4);
     frame.extend([0, 0, 0, 53, 0, 30, 0, 0]);
     // Where the protocol is made TCP: header length and flags.
     frame.extend([0, 0, 0, 0, 5 << 4, 0x10]);
-    Ok(())
 }
 
 fn ipv6(frame: &mut Vec<u8>) -> Result<()> {
@@ -117,6 +120,6 @@ fn ipv6(frame: &mut Vec<u8>) -> Result<()> {
     frame.extend(((TEMPLATE - ETHERNET - 40) as u16).to_be_bytes());
     frame.extend([0, 64]);
     frame.extend("2001:db8:bad::".parse::<Ipv6Addr>()?.octets());
-    frame.extend(SERVER_V6.parse::<Ipv6Addr>()?.octets());
+    frame.extend(SPRAYED_V6.parse::<Ipv6Addr>()?.octets());
     Ok(())
 }

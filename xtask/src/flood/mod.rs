@@ -12,8 +12,8 @@ mod kind;
 mod live;
 mod meter;
 mod report;
-mod source;
-mod watch;
+pub(crate) mod source;
+pub(crate) mod watch;
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ntc_common::{key::FlowKey, label::Label};
 use serde_json::Value;
 
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, OPEN_PORT};
 use live::Live;
 use report::{Flooded, Report, Unwatched};
 use source::Source;
@@ -70,6 +70,9 @@ pub struct Args {
     /// Leave out the same floods without ntc, of at most ten seconds each, beside which loss is judged
     #[arg(long)]
     no_baseline: bool,
+    /// Flood this agent instead of the one of the work tree
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ntc: Option<PathBuf>,
     /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -80,6 +83,7 @@ pub fn main(args: &Args, ntc: &Path, object: &Path) -> Result<ExitCode> {
     if !rustix::process::geteuid().is_root() {
         bail!("network namespaces and BPF programs need root: sudo -E env \"PATH=$PATH\" cargo xtask flood");
     }
+    let ntc = &ntc.canonicalize().with_context(|| format!("no agent at {}", ntc.display()))?;
     let interrupt = Interrupt::install()?;
     let result = floods(args, ntc, object, &interrupt);
     process::reap_orphans();
@@ -153,10 +157,11 @@ fn floods(args: &Args, ntc: &Path, object: &Path, interrupt: &Interrupt) -> Resu
     })
 }
 
-/// Ways for the spoofed addresses: to the server and back to the attacker, who drop what is not theirs.
+/// Ways for the spoofed addresses: answers go back to the attacker, who drops them; the rest ends at the router.
 pub(crate) fn routes(network: &Network) -> Result<()> {
-    network.ip("router", "route add 198.18.0.0/15 via 198.51.100.2")?;
-    network.ip("server", "route add blackhole 198.18.0.0/15")?;
+    let [v4, v6] = kind::SPRAYED;
+    network.ip("router", &format!("route add blackhole {v4}"))?;
+    network.ip("router", &format!("-6 route add blackhole {v6}"))?;
     network.ip("router", "route add 10.0.0.0/8 via 203.0.113.2")?;
     network.ip("router", "-6 route add 2001:db8:bad::/48 via 2001:db8:3::2")?;
     Ok(())

@@ -138,7 +138,7 @@ impl Flooded {
             self.forwarding;
         write!(
             out,
-            "{:<12} {:>6.2} {:>6.2}  {:>4}/{:<4} {:>4}  {:<6} {:>6.1} {:>6.1} {:>6.1} {:>6.1}  {lost:>6.2} {:>6.2} {:>6.1}",
+            "{:<12} {:>7.3} {:>6.3}  {:>4}/{:<4} {:>5}  {:<6} {:>6.1} {:>6.1} {:>6.1} {:>6.1}  {lost:>6.2} {:>6.2} {:>6.1}",
             self.kind.name(),
             self.offered_per_s / 1e6,
             self.seen_per_s / 1e6,
@@ -167,9 +167,12 @@ impl Flooded {
 }
 
 /// The head of the table.
-pub(crate) const HEAD: &str = "\
-                 Mpps          labels kept                resident MiB   maps    calls: lost, p50, p99   without ntc   new
-kind        offered   seen    end least  ledger  begin   peak    end    MiB       %     ms     ms       %     ms  label s";
+pub(crate) const HEAD: &str = concat!(
+    "                  Mpps        labels kept          resident MiB    maps    calls: lost p50 p99   without ntc     new
+",
+    "kind         offered   seen   end       least  ledger  begin   peak    end    MiB       %     ms     ms",
+    "       %     ms  label s"
+);
 
 impl Report {
     /// The whole report.
