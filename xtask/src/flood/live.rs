@@ -20,7 +20,7 @@ use ntc_common::key::{Address, FlowKey, IPPROTO_TCP, IPPROTO_UDP};
 use rustix::event::{Timespec, epoll};
 
 use super::{echo, meter::Meter};
-use crate::run::net::{self, CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
+use crate::run::net::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
 
 /// Payload of a call's packet: a header as RTP has it and 20 ms of G.711.
 pub(super) const CALL_BYTES: usize = 172;
@@ -32,6 +32,8 @@ const CALL_PERIOD: Duration = Duration::from_millis(20);
 const REQUEST_PERIOD: Duration = Duration::from_millis(200);
 /// How late a message may be sent; behind that it is left out, and the schedule goes on from now.
 const LATE: Duration = Duration::from_millis(100);
+/// The hosts at both ends are not slowed by what else this machine does.
+const PRIORITY: i32 = -10;
 /// Answers read at one waking.
 const EVENTS: usize = 256;
 
@@ -50,10 +52,9 @@ impl Live {
     pub(crate) fn start(network: &Network, flows: usize) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let server = echo::Server::open(network)?;
-        let namespace = network.namespace("server");
         let flag = Arc::clone(&stop);
         let echo = thread::spawn(move || {
-            net::enter(&namespace)?;
+            super::prefer(PRIORITY)?;
             server.run(&flag)
         });
         let mut live = Self {
@@ -67,7 +68,10 @@ impl Live {
         live.keys = client.flows.iter().map(Flow::key).collect::<Result<_>>()?;
         let (stop, period, meter) =
             (Arc::clone(&live.stop), Arc::clone(&live.period), Arc::clone(&live.meter));
-        live.threads.push(thread::spawn(move || client.run(&stop, &period, &meter)));
+        live.threads.push(thread::spawn(move || {
+            super::prefer(PRIORITY)?;
+            client.run(&stop, &period, &meter)
+        }));
         Ok(live)
     }
 

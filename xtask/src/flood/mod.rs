@@ -281,6 +281,7 @@ impl Scene {
         self.live.begin(0);
         let sent = flood.stop()?;
         let ended = Instant::now();
+        let (stats_ended, _) = watch::stats(&self.network, &self.ntc, Duration::ZERO)?;
         let recovery_s = self.recovery(ended)?;
         self.wait(DRAIN, |_| Ok(()))?;
         let (stats_after, ledger_closes) = watch::stats(&self.network, &self.ntc, Duration::from_secs(5))?;
@@ -289,7 +290,7 @@ impl Scene {
         let forwarding: meter::Forwarding = self.live.take(number).into();
         let grown = |path: &str| {
             let number = |stats: &Value| stats.pointer(path).and_then(Value::as_u64).unwrap_or_default();
-            number(&stats_after).saturating_sub(number(&stats_before))
+            number(&stats_ended).saturating_sub(number(&stats_before))
         };
         let seen = grown("/ledger/seen");
         let mut pressure = watch::pressure(&stats_before, &stats_after);
@@ -346,6 +347,11 @@ impl Scene {
             lines.into_iter().rfind(|line| matches!(agent::parse(line), Ok(agent::Event::Summary(_))));
         summary.context("the agent ended without a summary")
     }
+}
+
+/// Sets the nice value of the calling thread, and of it alone.
+fn prefer(nice: i32) -> Result<()> {
+    rustix::process::setpriority_process(None, nice).context("setting a thread's priority")
 }
 
 fn joined(thread: JoinHandle<Result<()>>) -> Result<()> {

@@ -48,7 +48,7 @@ pub(crate) struct Flooded {
     pub(crate) offered: u64,
     /// The same a second.
     pub(crate) offered_per_s: f64,
-    /// Packets that ntc accounted beside those of the live flows.
+    /// Packets that ntc accounted in it: the flood's that got through, answers, and those of the live flows.
     pub(crate) seen: u64,
     /// The same a second.
     pub(crate) seen_per_s: f64,
@@ -74,7 +74,7 @@ pub(crate) struct Flooded {
     pub(crate) without_ntc: Option<Unwatched>,
     /// Seconds from the flood's end to the label of a flow that began then.
     pub(crate) recovery_s: Option<f64>,
-    /// Labels written for others than the live flows.
+    /// Flows that ntc began in it.
     pub(crate) new_flows: u64,
     /// Counters of overload, as far as they grew.
     pub(crate) pressure: BTreeMap<String, u64>,

@@ -32,6 +32,9 @@ use crate::run::net::{self, Network};
 const REPEAT: u32 = 32_768;
 /// Frames that the kernel makes before it sends them.
 const BATCH: u32 = 64;
+/// No other program of the machine takes the processor away from the source: packets come in whether there is time
+/// for them or not.
+const PRIORITY: i32 = -20;
 /// How long the last call may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -135,6 +138,7 @@ fn send(namespace: &str, programs: &Ebpf, kind: Kind, stop: &AtomicBool) -> Resu
     let mut last = CpuSet::new();
     last.set(thread::available_parallelism()?.get() - 1);
     sched_setaffinity(None, &last).context("choosing a processor")?;
+    super::prefer(PRIORITY)?;
     let frame = vec![0; kind.frame_len()];
     while !stop.load(Ordering::Relaxed) {
         let run = program.test_run(TestRunOptions {
