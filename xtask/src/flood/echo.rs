@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::event::{Timespec, epoll};
+use rustix::{
+    event::{Timespec, epoll},
+    net::sockopt::set_socket_recv_buffer_size_force,
+};
 
 use super::kind::OPEN_PORT;
 use crate::run::net::Network;
@@ -17,6 +20,9 @@ use crate::run::net::Network;
 pub(super) const CALL_PORT: u16 = 16_384;
 /// Where requests are answered.
 pub(super) const REQUEST_PORT: u16 = 5222;
+
+/// Bytes of the calls' receive buffer: half a second of 500 calls, as the kernel counts them.
+const BUFFER: usize = 16 << 20;
 
 const CALLS: u64 = 0;
 const LISTENER: u64 = 1;
@@ -39,6 +45,8 @@ impl Server {
                 listener: TcpListener::bind(("::", REQUEST_PORT)).context("the port of the requests")?,
                 _flooded: TcpListener::bind(("::", OPEN_PORT)).context("the open port")?,
             };
+            // What the router lost shall be counted, not what one socket for all calls has no room for.
+            set_socket_recv_buffer_size_force(&server.calls, BUFFER)?;
             server.calls.set_nonblocking(true)?;
             server.listener.set_nonblocking(true)?;
             Ok(server)

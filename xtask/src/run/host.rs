@@ -49,7 +49,7 @@ impl Program {
             args: line.as_ref().split_whitespace().map(str::to_owned).collect(),
             environment: Vec::new(),
             input: None,
-            limit: Duration::from_secs(10),
+            limit: Duration::from_secs(30),
         }
     }
 

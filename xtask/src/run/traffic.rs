@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How long a server may take until it listens.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the clients did.
 #[derive(Default)]

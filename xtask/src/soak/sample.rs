@@ -54,6 +54,9 @@ pub(crate) struct Trend {
     pub(crate) min: u64,
     /// Largest value.
     pub(crate) max: u64,
+    /// How much larger the smallest value of its second half is than that of its first: what a leak adds to, and
+    /// what the agent has open for a moment does not.
+    pub(crate) floor_growth: i64,
     /// Length of that part, in minutes.
     pub(crate) minutes: f64,
 }
@@ -69,25 +72,33 @@ impl Trend {
         let squares: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
         let products: f64 = points.iter().map(|(x, y)| (x - mean_x) * (*y as f64 - mean_y)).sum();
         let (first, last) = (points.first(), points.last());
+        let halves = points.split_at(points.len() / 2);
+        let [floor_before, floor_after] =
+            [halves.0, halves.1].map(|half| half.iter().map(|point| point.1).min().unwrap_or_default());
         Self {
             per_minute: if squares > 0.0 { products / squares } else { 0.0 },
             min: points.iter().map(|point| point.1).min().unwrap_or_default(),
             max: points.iter().map(|point| point.1).max().unwrap_or_default(),
+            floor_growth: if halves.0.is_empty() { 0 } else { floor_after as i64 - floor_before as i64 },
             minutes: last.zip(first).map_or(0.0, |(last, first)| last.0 - first.0),
         }
     }
 
-    /// Growth that may be noise, a minute: so many KiB, or in a short run what comes to 4 MiB over all of it.
-    pub(super) fn allowed_kib(&self) -> f64 {
+    /// Growth that may be noise, in KiB a minute: a fixed one, or in a short run what comes to 4 MiB over all of it.
+    /// `None` where the run is too short to tell growth from the start.
+    pub(super) fn allowed_kib(&self) -> Option<f64> {
         const STEADY: f64 = 100.0;
         const WHOLE: f64 = 4096.0;
-        STEADY.max(WHOLE / self.minutes.max(0.1))
+        /// Three quarters of ten minutes.
+        const SHORTEST: f64 = 7.0;
+        (self.minutes >= SHORTEST).then(|| STEADY.max(WHOLE / self.minutes))
     }
 
     /// Whether memory in KiB is flat: it does not grow faster, and its largest is near its smallest.
     pub(super) fn is_flat(&self) -> bool {
         const SPREAD: f64 = 1.25;
-        self.per_minute <= self.allowed_kib() && self.max as f64 <= self.min as f64 * SPREAD
+        self.allowed_kib().is_none_or(|allowed| self.per_minute <= allowed)
+            && self.max as f64 <= self.min as f64 * SPREAD
     }
 }
 
@@ -120,6 +131,14 @@ mod tests {
         assert!(waves.is_flat(), "{waves:?}");
         let spikes = trend(|minutes| if (30.0..31.0).contains(&minutes) { 80_000.0 } else { 60_000.0 });
         assert!(!spikes.is_flat(), "{spikes:?}");
+    }
+
+    #[test]
+    fn what_is_open_for_a_moment_is_no_leak() {
+        let moments = trend(|minutes| if (minutes as u64).is_multiple_of(3) { 50.0 } else { 46.0 });
+        assert!(moments.floor_growth == 0, "{moments:?}");
+        let leak = trend(|minutes| 46.0 + (minutes / 20.0).floor());
+        assert!(leak.floor_growth > 0, "{leak:?}");
     }
 
     #[test]
