@@ -36,7 +36,17 @@ pub fn clippy_host() -> Command {
 /// `ntc-common`, and std with them.
 pub fn clippy_bpf() -> Result<Command> {
     let mut cargo = workspace::cargo();
-    cargo.args(["clippy", "--package", "ntc-ebpf", "--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
+    cargo.args([
+        "clippy",
+        "--package",
+        "ntc-ebpf",
+        "--features",
+        "flood",
+        "--target",
+        "bpfel-unknown-none",
+        "-Z",
+        "build-std=core",
+    ]);
     // A folder of its own: build scripts that look at RUSTC_BOOTSTRAP would make the two runs undo each other's work.
     cargo.arg("--target-dir").arg(workspace::target()?.join("clippy-bpf"));
     cargo.args(["--", "--deny=warnings"]);
@@ -47,7 +57,7 @@ pub fn clippy_bpf() -> Result<Command> {
 }
 
 /// As in ntc-user/build.rs.
-fn bpf_flags() -> Vec<String> {
+pub(crate) fn bpf_flags() -> Vec<String> {
     let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let architecture = format!("--cfg=bpf_target_arch=\"{ARCH}\"");
     flags.into_iter().map(str::to_owned).chain([architecture]).collect()

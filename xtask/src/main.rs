@@ -1,11 +1,14 @@
 //! The project's chores: `cargo xtask VERB`. One module a verb; each verb first puts in place what it needs.
 
 mod bench;
+mod bpf;
 mod build;
+mod flood;
 mod fuzz;
 mod lint;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod train;
 mod workspace;
@@ -49,6 +52,10 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Measure speed
     Bench(bench::Arguments),
+    /// Flood the agent beside live flows, and see whether these keep their labels
+    Flood(flood::Args),
+    /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
+    Soak(soak::Args),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -73,6 +80,22 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Bench(arguments) => bench::main(&arguments),
+        Verb::Flood(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
+            return flood::main(&arguments, &ntc, &bpf::object("flood")?);
+        }
+        Verb::Soak(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
+            return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
+        }
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

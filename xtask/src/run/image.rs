@@ -19,12 +19,12 @@ use super::process::output;
 const STAMP: &str = "packages";
 
 /// Where the image lies under the folder of downloaded tools.
-pub(super) fn root(tools: &Path) -> PathBuf {
+pub(crate) fn root(tools: &Path) -> PathBuf {
     tools.join("services")
 }
 
 /// Makes the image, unless it is there and made from these packages.
-pub(super) fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
+pub(crate) fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
     let stamp = packages.join("\n");
     let is_there = || fs::read_to_string(root.join(STAMP)).is_ok_and(|made_from| made_from == stamp);
     if is_there() {
