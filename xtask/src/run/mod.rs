@@ -10,7 +10,6 @@ mod agent;
 mod board;
 mod compare;
 mod host;
-mod image;
 mod net;
 mod process;
 mod services;
@@ -41,6 +40,8 @@ use services::Site;
 use summary::{AgentReport, Summary};
 use traffic::Tally;
 use view::View;
+
+use crate::image;
 
 /// Time after the last client for labels that follow a pause.
 const SETTLE: Duration = Duration::from_secs(2);
