@@ -37,6 +37,11 @@ impl Link {
     /// A short HTTP exchange: handshake, request, answer, and FIN from both sides. The answers come in by the
     /// same interface, as on a bridge.
     fn exchange(&self, port: u16) -> anyhow::Result<()> {
+        self.first_packets(port, 8)
+    }
+
+    /// So many packets of it: without the last three it stays open.
+    fn first_packets(&self, port: u16, count: usize) -> anyhow::Result<()> {
         let (client, server): (IpAddr, IpAddr) = ("192.0.2.10".parse()?, "198.51.100.10".parse()?);
         let to = |flags, payload| Frame::tcp((client, port), (server, 80), flags, payload);
         let from = |flags, payload| Frame { tcp: Some(flags), ..to(0, 0).reply(payload) };
@@ -52,7 +57,7 @@ impl Link {
         ];
         self.far_side.enter(|| {
             let socket = RawSocket::open("s0")?;
-            Ok(frames.iter().try_for_each(|frame| socket.send(&frame.bytes()))?)
+            Ok(frames[..count].iter().try_for_each(|frame| socket.send(&frame.bytes()))?)
         })
     }
 
@@ -116,7 +121,8 @@ fn it_labels_tells_and_leaves_nothing_behind() -> anyhow::Result<()> {
 fn killed_it_leaves_labels_to_read_and_a_restart_takes_over() -> anyhow::Result<()> {
     let link = Link::new("killed")?;
     let mut agent = link.agent(&[])?;
-    link.exchange(40_002)?;
+    // Not to its end: a closed flow's label ends some seconds later, before a slow machine has the next agent.
+    link.first_packets(40_002, 5)?;
     agent.until(of_port(40_002))?;
     agent.signal(Signal::KILL)?;
     agent.wait()?;
