@@ -5,6 +5,8 @@ mod bpf;
 mod build;
 mod flood;
 mod fuzz;
+mod guest;
+mod image;
 mod lint;
 mod run;
 mod setup;
@@ -34,6 +36,8 @@ Examples:
   cargo xtask run                        the agent between real hosts, for a minute
   cargo xtask run -- --iface eth0        the agent on a real interface
   cargo xtask test                       all that a commit must pass
+  cargo xtask guest -- tc qdisc add dev lo root cake
+                                         a command under Debian's kernel
   cargo xtask setup lint train           install ahead of time what these verbs need";
 
 #[derive(Subcommand)]
@@ -46,6 +50,8 @@ enum Verb {
     Run(run::Args),
     /// Check style and run every test, those of the kernel programs and the training package included
     Test,
+    /// Run a command under Debian's kernel, in an emulated machine; without one a shell
+    Guest(guest::Arguments),
     /// Check style, and licences and sources of all dependencies
     Lint,
     /// Try hostile input on all that reads input from outside
@@ -78,6 +84,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Test => return test::main(),
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
+        Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {

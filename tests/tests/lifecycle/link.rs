@@ -43,6 +43,11 @@ impl Link {
     /// A short HTTP exchange: handshake, request, answer, and FIN from both sides. The answers come in by the
     /// same interface, as on a bridge.
     pub(crate) fn exchange(&self, port: u16) -> anyhow::Result<()> {
+        self.first_packets(port, 8)
+    }
+
+    /// So many packets of it: without the last three it stays open.
+    pub(crate) fn first_packets(&self, port: u16, count: usize) -> anyhow::Result<()> {
         let (client, server): (IpAddr, IpAddr) = ("192.0.2.10".parse()?, "198.51.100.10".parse()?);
         let to = |flags, payload| Frame::tcp((client, port), (server, 80), flags, payload);
         let from = |flags, payload| Frame { tcp: Some(flags), ..to(0, 0).reply(payload) };
@@ -58,7 +63,7 @@ impl Link {
         ];
         self.far_side.enter(|| {
             let socket = RawSocket::open("s0")?;
-            Ok(frames.iter().try_for_each(|frame| socket.send(&frame.bytes()))?)
+            Ok(frames[..count].iter().try_for_each(|frame| socket.send(&frame.bytes()))?)
         })
     }
 

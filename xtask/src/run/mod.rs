@@ -10,7 +10,6 @@ pub(crate) mod agent;
 mod board;
 mod compare;
 pub(crate) mod host;
-pub(crate) mod image;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod services;
@@ -41,6 +40,8 @@ use services::Site;
 use summary::{AgentReport, Summary};
 use traffic::Tally;
 use view::View;
+
+use crate::image;
 
 /// Time after the last client for labels that follow a pause.
 const SETTLE: Duration = Duration::from_secs(2);
