@@ -1,16 +1,86 @@
-//! What ntc costs and how fast it is: `cargo xtask bench`.
+//! What ntc costs and how fast it is: the program behind `cargo xtask bench`, which builds all that it runs.
 
+mod capture;
 mod datapath;
+mod forward;
+mod inference;
+mod live;
+mod machine;
+mod offline;
+mod peers;
 mod report;
 mod rounds;
 
-fn main() -> anyhow::Result<()> {
-    let cpu = rustix::thread::CpuSet::new();
-    let mut cpu = cpu;
-    cpu.set(1);
-    rustix::thread::sched_setaffinity(None, &cpu)?;
-    let report = datapath::measure(std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(7))?;
-    println!("{report}");
-    println!("{}", serde_json::to_string(&report)?);
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+use crate::{machine::Machine, report::Report};
+
+/// Measures ntc; `docs/benchmarks.md` says what each row means.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value_t = What::All)]
+    what: What,
+    /// Where to write the results as JSON
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Rounds; each measures every row once
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// ns a packet in the kernel; needs root
+    Datapath,
+    /// Packets/s through a router with and without ntc; needs root
+    Forward,
+    /// Flows/s and latency of every model under models/
+    Inference,
+    /// `ntc extract` and `ntc classify` on a capture of 1M packets, beside nDPI and nfstream where installed
+    Offline,
+    /// Time to label at 500 new flows/s, and the agent's memory with 64k flows; needs root
+    Live,
+    /// All of these
+    All,
+}
+
+#[derive(Serialize)]
+struct Results {
+    machine: Machine,
+    rounds: usize,
+    reports: Vec<Report>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let rounds = usize::from(arguments.rounds);
+    let mut results = Results { machine: Machine::pin()?, rounds, reports: Vec::new() };
+    println!("{}\n{rounds} interleaved rounds", results.machine);
+    let benches: [(What, fn(usize) -> Result<Report>); 6] = [
+        (What::Datapath, datapath::xdp::measure),
+        (What::Datapath, datapath::tc::measure),
+        (What::Forward, forward::measure),
+        (What::Inference, inference::measure),
+        (What::Offline, offline::measure),
+        (What::Live, live::measure),
+    ];
+    for (what, measure) in benches {
+        if arguments.what == What::All || arguments.what == what {
+            let report = measure(rounds)?;
+            println!("{report}");
+            results.reports.push(report);
+            // After each, so that what was measured is kept if the next one fails.
+            let json = serde_json::to_vec_pretty(&results)?;
+            fs::write(&arguments.json, json)
+                .with_context(|| format!("cannot write {}", arguments.json.display()))?;
+        }
+    }
+    println!("\nwritten to {}", arguments.json.display());
     Ok(())
 }

@@ -24,8 +24,10 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         return Ok(binary.into());
     }
     let test = std::env::current_exe()?;
-    // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).context("no target folder")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<benchmark>
+    let folder = test.parent().context("no target folder")?;
+    let profile =
+        if folder.ends_with("deps") { folder.parent().context("no target folder")? } else { folder };
     let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("building failed before"))?;
     if !*built {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -137,6 +139,11 @@ impl Agent {
             ensure!(Instant::now() < deadline, "no such event within ten seconds; the last was {event}");
         }
         bail!("the agent ended before such an event");
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

@@ -1,31 +1,27 @@
-//! `bench`: the benchmarks of all crates.
+//! `bench`: builds the agent and what measures it, and starts the latter, whose options these are.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 
 use crate::{
+    build::{self, Profile},
     setup::{self, Scope},
     workspace,
 };
 
 /// What to measure.
 #[derive(Args)]
+#[command(disable_help_flag = true)]
 pub struct Arguments {
-    /// Passed to the benchmarks, after cargo's own `--`
-    #[arg(last = true)]
-    to_benchmarks: Vec<String>,
+    /// What to measure, and how; `cargo xtask bench --help` tells
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    to_benchmark: Vec<String>,
 }
 
-/// The verb. Unit tests are no benchmarks: only the files in `benches/` are run.
+/// The verb.
 pub fn main(arguments: &Arguments) -> Result<()> {
     setup::ensure(&[Scope::Run])?;
-    let members = std::fs::read_dir(workspace::root())?.filter_map(Result::ok);
-    ensure!(
-        members.into_iter().any(|member| member.path().join("benches").is_dir()),
-        "no crate of the workspace has a benches/ folder"
-    );
-    let mut cargo = workspace::cargo();
-    cargo.args(["bench", "--workspace", "--exclude", "ntc-ebpf", "--bench", "*", "--"]);
-    cargo.args(&arguments.to_benchmarks);
-    workspace::run(&mut cargo)
+    let ntc = build::agent(Profile::Release)?;
+    workspace::run(workspace::cargo().args(["build", "--release", "--package", "ntc-bench"]))?;
+    workspace::run(workspace::command(ntc.with_file_name("ntc-bench")).args(&arguments.to_benchmark))
 }

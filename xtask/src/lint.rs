@@ -41,7 +41,7 @@ pub fn clippy_bpf() -> Result<Command> {
         "--package",
         "ntc-ebpf",
         "--features",
-        "flood",
+        "bench,flood",
         "--target",
         "bpfel-unknown-none",
         "-Z",
@@ -56,7 +56,7 @@ pub fn clippy_bpf() -> Result<Command> {
     Ok(cargo)
 }
 
-/// As in ntc-user/build.rs.
+/// As in ntc-ebpf/object.rs.
 pub(crate) fn bpf_flags() -> Vec<String> {
     let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let architecture = format!("--cfg=bpf_target_arch=\"{ARCH}\"");

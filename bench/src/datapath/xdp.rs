@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
-use ntc_common::{flow::FlowRule, ledger::Ledger};
+use ntc_common::flow::FlowRule;
 use ntc_tests::{frames::Frame, kernel::Programs};
 use ntc_user::kernel::load::{self, Settings};
 
 use super::{
-    SIZES,
+    memory::of_open_maps,
     programs::{Bench, Hook, Walk},
 };
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
     rounds::interleaved,
 };
 
+/// Table sizes, in live flows.
+const SIZES: [u32; 4] = [1, 1 << 10, 1 << 16, 1 << 20];
 /// Packets of a row in one round.
 const PACKETS: u64 = 1 << 19;
 /// Packets of a flow before it is measured: its sequence is full then.
@@ -156,13 +158,11 @@ impl Stage {
             }
             Kind::NewTcp | Kind::NewUdp => {
                 self.begun += PACKETS;
-                let recorded = |ledger: &Ledger| ledger.recorded;
-                println!(
-                    "   {kind:?}: new {} recorded {} ring_full {} table_full {}",
-                    after.new_flows - before.new_flows,
-                    recorded(&after) - recorded(&before),
-                    after.ring_full - before.ring_full,
-                    after.table_full - before.table_full
+                let new = after.new_flows - before.new_flows;
+                ensure!(
+                    new * 100 >= PACKETS * 99 && after.ring_full == before.ring_full,
+                    "{} live flows: only {new} of {PACKETS} packets began a flow, or the ring was full",
+                    self.live
                 );
             }
             _ => {}
@@ -207,5 +207,23 @@ pub fn measure(rounds: usize) -> Result<Report> {
             report.rows.push(row);
         }
     }
+    report.notes.push(memory()?);
     Ok(report)
+}
+
+/// Kernel memory of ntc's maps with tables of the default size.
+fn memory() -> Result<String> {
+    let settings = Settings::default();
+    let programs = Programs::load(&settings)?;
+    let flows = f64::from(settings.max_flows);
+    let (mut text, mut sum) = (String::new(), 0.0);
+    for (map, bytes) in of_open_maps()? {
+        let each = bytes as f64 / flows;
+        sum += each;
+        if each >= 1.0 {
+            text += &format!(" {map} {each:.0},");
+        }
+    }
+    drop(programs);
+    Ok(format!("Kernel memory, bytes a flow of {flows} that fit:{text} all maps {sum:.0}."))
 }

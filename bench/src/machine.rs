@@ -1,0 +1,77 @@
+//! The machine that the figures are of.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
+
+/// What a reader has to know to compare figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// As the processor names itself.
+    pub cpu: String,
+    /// Processors.
+    pub cores: usize,
+    /// Whether it is a virtual one.
+    pub virtual_machine: bool,
+    /// Of the first processor; none where the machine does not say.
+    pub governor: Option<String>,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Tasks that ran or waited to run in the last minute, before the start: figures of a busy machine are worse.
+    pub load: f64,
+    /// Processor that the measurements are pinned to.
+    pub pinned_to: usize,
+}
+
+impl Machine {
+    /// This one. Pins the calling thread, and so all its children, to one processor.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read, or the thread cannot be pinned.
+    pub fn pin() -> Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let memory = fs::read_to_string("/proc/meminfo")?;
+        let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+        let load = fs::read_to_string("/proc/loadavg")?;
+        let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
+        // The last one that may be used: interrupts tend to go to the first.
+        let allowed = sched_getaffinity(None)?;
+        let pinned_to =
+            (0..CpuSet::MAX_CPU).rev().find(|cpu| allowed.is_set(*cpu)).context("no processor")?;
+        let mut one = CpuSet::new();
+        one.set(pinned_to);
+        sched_setaffinity(None, &one)?;
+        Ok(Self {
+            cpu: cpu.map_or("unknown", |(_, name)| name).to_owned(),
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
+            virtual_machine: cpuinfo.contains(" hypervisor "),
+            governor: governor.map(|name| name.trim().to_owned()),
+            memory_mib: kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024,
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
+            pinned_to,
+        })
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "{}{}, {} cores, {} MiB, Linux {}, governor {}, pinned to processor {}, load {} before",
+            self.cpu,
+            if self.virtual_machine { " (virtual machine)" } else { "" },
+            self.cores,
+            self.memory_mib,
+            self.kernel,
+            self.governor.as_deref().unwrap_or("not shown"),
+            self.pinned_to,
+            self.load
+        )
+    }
+}
