@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
 };
 use ntc_common::{
     key::FlowKey,
@@ -21,6 +21,8 @@ use ntc_user::{
     kernel::load::{self, Settings},
     policy::Policy,
 };
+
+use crate::net::Namespace;
 
 /// The interface that test runs of tc programs seem to be on: loopback.
 const TEST_RUN_INTERFACE: u32 = 1;
@@ -68,9 +70,28 @@ impl Programs {
     /// # Errors
     /// What the kernel said.
     pub fn interface(&mut self, flags: u32) -> anyhow::Result<()> {
+        self.announce(TEST_RUN_INTERFACE, flags)
+    }
+
+    fn announce(&mut self, index: u32, flags: u32) -> anyhow::Result<()> {
         let map = self.ebpf.map_mut("INTERFACES").context("INTERFACES")?;
-        HashMap::<_, u32, u32>::try_from(map)?.insert(TEST_RUN_INTERFACE, flags, 0)?;
+        HashMap::<_, u32, u32>::try_from(map)?.insert(index, flags, 0)?;
         Ok(())
+    }
+
+    /// Captures on an interface of a namespace: at native XDP, and at tc egress what the host makes itself.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn capture_on(&mut self, namespace: &Namespace, interface: &str) -> anyhow::Result<()> {
+        self.announce(namespace.index(interface)?, interface_flags::CAPTURED)?;
+        namespace.enter(|| {
+            let egress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_EGRESS)?;
+            egress.attach(interface, TcAttachType::Egress)?;
+            let xdp: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
+            xdp.attach(interface, XdpMode::Driver)?;
+            Ok(())
+        })
     }
 
     /// Gives a frame to the XDP program.

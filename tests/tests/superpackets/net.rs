@@ -134,7 +134,7 @@ pub fn tunnel(host: &Namespace, peer: &Namespace) -> anyhow::Result<()> {
 pub fn big(namespace: &Namespace, interface: &str, bytes: u32) -> anyhow::Result<()> {
     const IFLA_GSO_MAX_SIZE: u16 = 41;
     const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
-    let index = namespace.enter(|| Ok(ntc_user::kernel::attach::if_index(interface)?))?;
+    let index = namespace.index(interface)?;
     // struct nlmsghdr, struct ifinfomsg, two attributes.
     let mut request = Vec::new();
     for word in [0, u32::from(libc::RTM_SETLINK) | 5 << 16, 1, 0, 0, index, 0, 0] {

@@ -19,10 +19,7 @@ use ntc_tests::{
     tap::{Seen, Tap},
 };
 use ntc_user::{
-    kernel::{
-        attach::{attach, interfaces},
-        load::Settings,
-    },
+    kernel::load::Settings,
     sequence::{Element, Sequence},
 };
 
@@ -41,8 +38,7 @@ impl Live {
     /// Captures on interfaces of a namespace.
     pub fn start(namespace: &Namespace, captured: &[&str]) -> anyhow::Result<Self> {
         let mut programs = Programs::load(&Settings::default())?;
-        let names: Vec<_> = captured.iter().map(|name| (*name).to_owned()).collect();
-        namespace.enter(|| Ok(attach(&mut programs.ebpf, &interfaces(&[], &names, &[]), None)?))?;
+        captured.iter().try_for_each(|interface| programs.capture_on(namespace, interface))?;
         Ok(Self { programs, sequences: HashMap::new(), places: 0 })
     }
 

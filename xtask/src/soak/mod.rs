@@ -27,11 +27,11 @@ use crate::{
         source::{Flood, Source},
         watch::{self, Cost},
     },
+    image,
     run::{
         INTERRUPTED,
         agent::{self, Agent},
         host::{self, Host},
-        image,
         net::{self, BpfMount, Network},
         process::{self, Interrupt},
         services::{self, Site},
