@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
 use ntc_tests::{
     agent::{Agent, PinDir, binary},
     foreign::{At, Foreign, Kind},
@@ -135,8 +136,9 @@ fn each_hook_can_be_asked_for() -> anyhow::Result<()> {
 fn where_native_xdp_is_refused_the_reason_is_told() -> anyhow::Result<()> {
     // A veth with fewer queues in than its peer has out takes no XDP program.
     let hosts = Hosts::new("queues")?;
-    let link = ["link", "add", "r0", "numrxqueues", "1", "type", "veth", "peer", "name", "s0"];
-    hosts.near.ip(&[&link[..], &["numtxqueues", "2", "netns", hosts.far.name()]].concat())?;
+    let (few, many) = (["numrxqueues", "1", "numtxqueues", "1"], ["numrxqueues", "2", "numtxqueues", "2"]);
+    let (mine, theirs) = (["link", "add", "r0"], ["type", "veth", "peer", "name", "s0"]);
+    hosts.near.ip(&[&mine[..], &few, &theirs, &many, &["netns", hosts.far.name()]].concat())?;
     hosts.near.ip(&["link", "set", "r0", "up"])?;
     hosts.far.ip(&["link", "set", "s0", "up"])?;
     let (capture, why) = captures(&hosts, &[])?;
@@ -178,6 +180,10 @@ fn packets_without_a_link_header_are_captured_at_tc() -> anyhow::Result<()> {
 #[test]
 fn beside_another_xdp_program_tc_captures() -> anyhow::Result<()> {
     let hosts = Hosts::linked("foreign-xdp")?;
+    // It takes frames of one piece only.
+    for (namespace, interface) in [(&hosts.near, "r0"), (&hosts.far, "s0")] {
+        namespace.ip(&["link", "set", interface, "mtu", "1500"])?;
+    }
     let other = Foreign::load(Kind::Xdp)?;
     let index = hosts.near.index("r0")?;
     let _link = hosts.near.enter(|| Ok(other.attach(index, At::Xdp)?))?;
@@ -204,19 +210,27 @@ fn beside_other_tcx_programs_all_have_their_say() -> anyhow::Result<()> {
     for (program, at) in [(&last, At::TcxIngress), (&next, At::TcxIngress), (&next, At::TcxEgress)] {
         links.push(hosts.near.enter(|| Ok(program.attach(index, at)?))?);
     }
-    let count = || -> anyhow::Result<usize> {
-        let shown = hosts.near.output("bpftool", &["net", "show", "dev", "r0"])?;
-        Ok(shown.matches("tcx/").count())
-    };
-    ensure!(count()? == 3);
+    ensure!(tcx_programs(&hosts, "r0")? == [vec!["", ""], vec![""]]);
     // The one with the last word was there first, and ntc goes before it.
     let mut agent = hosts.agent(&["--iface", "r0", "--hook", "tc"])?;
-    ensure!(count()? == 5);
+    let all = tcx_programs(&hosts, "r0")?;
+    ensure!(all == [vec!["ntc_tc_ingress", "", ""], vec!["ntc_tc_egress", ""]], "{all:?}");
     hosts.exchange(41_003)?;
     agent.until(of_port(41_003))?;
     ensure!(seen(&agent.stop()?)? == 2);
-    ensure!(count()? == 3, "programs of others stay");
+    ensure!(tcx_programs(&hosts, "r0")? == [vec!["", ""], vec![""]], "programs of others stay");
     Ok(())
+}
+
+/// Names of the TCX programs at ingress and egress, in the order in which they run; those of tests have none.
+fn tcx_programs(hosts: &Hosts, interface: &str) -> anyhow::Result<[Vec<String>; 2]> {
+    hosts.near.enter(|| {
+        let names = |direction| -> anyhow::Result<Vec<String>> {
+            let (_, programs) = SchedClassifier::query_tcx(interface, direction)?;
+            Ok(programs.iter().map(|info| info.name_as_str().unwrap_or_default().to_owned()).collect())
+        };
+        Ok([names(TcAttachType::Ingress)?, names(TcAttachType::Egress)?])
+    })
 }
 
 /// ntc's filters at both hooks of `r0`, and those of others.
@@ -365,8 +379,9 @@ fn an_interface_that_goes_and_comes_back_is_attached_again() -> anyhow::Result<(
     agent.until(of_interface("attached", "r0"))?;
     ensure!(seen(&agent.stop()?)? == 6);
     for interface in ["x0", "r0"] {
-        let shown = hosts.near.output("bpftool", &["net", "show", "dev", interface])?;
-        ensure!(!shown.contains("ntc_"), "{shown}");
+        let shown = hosts.near.output("ip", &["-d", "link", "show", "dev", interface])?;
+        ensure!(!shown.contains("prog/xdp"), "{shown}");
+        ensure!(tcx_programs(&hosts, interface)?.concat().is_empty());
     }
     Ok(())
 }
