@@ -19,7 +19,7 @@ pub struct Ended {
     pub stdout: String,
     /// What it said.
     pub stderr: String,
-    /// Its greatest resident memory in bytes (`ru_maxrss`, getrusage(2)).
+    /// Its greatest resident memory in bytes (`VmHWM`, proc(5)), up to 5 ms before its end.
     pub peak_rss: u64,
 }
 
@@ -44,35 +44,30 @@ pub fn run(command: &mut Command, limit: Duration) -> anyhow::Result<Ended> {
             }
         });
     }
-    let child = command.spawn().context("a confined child")?;
-    let pid = i32::try_from(child.id())?;
+    let mut child = command.spawn().context("a confined child")?;
     let deadline = Instant::now() + limit;
-    // SAFETY: all-zero is a value of this struct of integers.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let mut status = 0;
-    loop {
-        // SAFETY: both pointers are to live variables of the right types; the child is ours and not yet reaped, since
-        // `Child` reaps only when asked to wait.
-        match unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) } {
-            0 if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
-            0 => {
-                // SAFETY: our own child, not yet reaped, so the number is still its.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-                // SAFETY: as above.
-                unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-                bail!("still running after {limit:?}: {command:?}\n{}", text(&mut stderr)?);
-            }
-            done if done == pid => break,
-            _ => return Err(std::io::Error::last_os_error()).context("wait4"),
+    let mut peak_rss = 0;
+    let status = loop {
+        // Not `ru_maxrss`: that of a child begins with what the process had that forked it.
+        peak_rss = peak_rss.max(high_water(child.id()));
+        if let Some(status) = child.try_wait()? {
+            break status;
         }
-    }
-    Ok(Ended {
-        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-        stdout: text(&mut stdout)?,
-        stderr: text(&mut stderr)?,
-        // Linux counts in KiB.
-        peak_rss: u64::try_from(usage.ru_maxrss)? * 1024,
-    })
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("still running after {limit:?}: {command:?}\n{}", text(&mut stderr)?);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Ok(Ended { code: status.code(), stdout: text(&mut stdout)?, stderr: text(&mut stderr)?, peak_rss })
+}
+
+/// 0 once it has ended.
+fn high_water(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 fn text(file: &mut File) -> anyhow::Result<String> {

@@ -79,7 +79,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Captures on an interface of a namespace: at native XDP, and at tc egress what the host makes itself.
+    /// Captures on an interface of a namespace: at XDP, and at tc egress what the host makes itself.
     ///
     /// # Errors
     /// What the kernel said.
@@ -89,7 +89,7 @@ impl Programs {
             let egress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_EGRESS)?;
             egress.attach(interface, TcAttachType::Egress)?;
             let xdp: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
-            xdp.attach(interface, XdpMode::Driver)?;
+            xdp.attach(interface, XdpMode::Default)?;
             Ok(())
         })
     }

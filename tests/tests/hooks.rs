@@ -272,7 +272,10 @@ fn filters_on_clsact_are_taken_over_and_removed() -> anyhow::Result<()> {
     std::fs::remove_file(&pin)?;
     added?;
     let neighbour = PinDir::new("clsact-neighbour");
+    // One agent an interface: the neighbour was there before, and died.
     let second = Agent::start(&hosts.near, &neighbour.0, &arguments)?;
+    second.signal(Signal::KILL)?;
+    second.wait()?;
     ensure!(filters(&hosts)? == (4, 1));
 
     let mut agent = hosts.agent(&arguments)?;
@@ -286,7 +289,8 @@ fn filters_on_clsact_are_taken_over_and_removed() -> anyhow::Result<()> {
     let agent = hosts.agent(&arguments)?;
     agent.signal(Signal::KILL)?;
     agent.wait()?;
-    second.stop()?;
+    let detach = hosts.near.prepare(binary()?).args(["detach", "--pin-dir"]).arg(&neighbour.0).output()?;
+    ensure!(detach.status.success(), "{}", text(&detach));
     ensure!(filters(&hosts)? == (2, 1));
     let detach = hosts.ntc(&["detach"])?;
     ensure!(detach.status.success() && text(&detach).contains("removed 2 filters"), "{}", text(&detach));

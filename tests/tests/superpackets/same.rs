@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use aya::maps::HashMap as BpfHashMap;
 use ntc_common::{
     flow::FlowState,
     key::{FlowKey, IPPROTO_UDP},
@@ -19,7 +18,7 @@ use ntc_tests::{
     tap::{Seen, Tap},
 };
 use ntc_user::{
-    kernel::load::Settings,
+    kernel::{flow_table::FlowTable, load::Settings},
     sequence::{Element, Sequence},
 };
 
@@ -91,8 +90,7 @@ impl Live {
     }
 
     fn state(&self, key: &FlowKey) -> anyhow::Result<FlowState> {
-        let map = self.programs.ebpf.map("FLOWS").context("FLOWS")?;
-        Ok(BpfHashMap::<_, FlowKey, FlowState>::try_from(map)?.get(key, 0)?)
+        FlowTable::of(&self.programs.ebpf)?.get(key).context("the flow is not in the table")
     }
 }
 
