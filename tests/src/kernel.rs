@@ -79,17 +79,26 @@ impl Programs {
         Ok(())
     }
 
-    /// Captures on an interface of a namespace: at XDP, and at tc egress what the host makes itself.
+    /// Captures on an interface of a namespace: at XDP, or at tc ingress where packets begin with the IP header; and at
+    /// tc egress what the host makes itself.
     ///
     /// # Errors
     /// What the kernel said.
     pub fn capture_on(&mut self, namespace: &Namespace, interface: &str) -> anyhow::Result<()> {
-        self.announce(namespace.index(interface)?, interface_flags::CAPTURED)?;
+        let shown = namespace.output("ip", &["link", "show", "dev", interface])?;
+        let raw_ip = shown.contains("link/none");
+        let more = if raw_ip { interface_flags::NO_LINK_HEADER | interface_flags::CAPTURED_AT_TC } else { 0 };
+        self.announce(namespace.index(interface)?, interface_flags::CAPTURED | more)?;
         namespace.enter(|| {
             let egress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_EGRESS)?;
             egress.attach(interface, TcAttachType::Egress)?;
-            let xdp: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
-            xdp.attach(interface, XdpMode::Default)?;
+            if raw_ip {
+                let ingress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_INGRESS)?;
+                ingress.attach(interface, TcAttachType::Ingress)?;
+            } else {
+                let xdp: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
+                xdp.attach(interface, XdpMode::Default)?;
+            }
             Ok(())
         })
     }
