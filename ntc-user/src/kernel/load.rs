@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The object, built by `build.rs` from `ntc-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntc-ebpf"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntc-ebpf"));
 
 /// The program at XDP.
 pub const XDP: &str = "ntc_xdp";

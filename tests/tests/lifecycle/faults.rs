@@ -12,7 +12,7 @@ use ntc_tests::{
 use ntc_user::kernel::tables;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::link::{CALLER, Call, Link, of_port, text};
+use crate::link::{Call, Link, of_call, of_port, text};
 
 #[test]
 fn full_tables_keep_no_packet_back() -> anyhow::Result<()> {
@@ -137,7 +137,7 @@ fn a_call_of_the_machine_is_labelled() -> anyhow::Result<()> {
     link.addresses()?;
     let call = Call::begin(&link)?;
     let mut agent = link.agent(&[])?;
-    let label = agent.until(|event| of_port(CALLER)(event) && event["stage"] == "final")?;
+    let label = agent.until(|event| of_call(event) && event["stage"] == "final")?;
     ensure!(label["packets"] == 20, "{label}");
     call.end()?;
     agent.stop()?;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use ntc_user::kernel::heartbeat::LIFETIME;
 use rustix::process::Signal;
 
-use crate::link::{CALLER, Call, Link, of_port};
+use crate::link::{Call, Link, of_call};
 
 /// Readings of counters, on a machine whose processors are busy with other tests.
 const SLACK: Duration = Duration::from_millis(1500);
@@ -20,7 +20,7 @@ fn killed_under_load_labels_end_traffic_goes_on_and_the_next_agent_takes_over() 
         let more: &[&str] = if stay { &["--stay"] } else { &[] };
         let mut agent = link.agent(more)?;
         // Full: from here on nobody but this test writes the label.
-        agent.until(|event| of_port(CALLER)(event) && event["stage"] == "final")?;
+        agent.until(|event| of_call(event) && event["stage"] == "final")?;
         let label = link.promote()?;
         link.counts_on(|counts| counts.labelled, Duration::from_secs(5))?;
 

@@ -83,6 +83,11 @@ pub(crate) fn of_port(port: u16) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "label" && event["src_port"] == port
 }
 
+/// A label of [`Call`], which end it was that spoke first when the agent came.
+pub(crate) fn of_call(event: &Value) -> bool {
+    event["event"] == "label" && (event["src_port"] == CALLER || event["dst_port"] == CALLER)
+}
+
 pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }

@@ -1,6 +1,12 @@
 //! As a user of its own, with three capabilities and not one less.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use ntc_tests::agent::Agent;
@@ -46,8 +52,19 @@ fn threads(pid: u32) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
     Ok(threads.into_iter().map(|(_, fields)| fields).collect())
 }
 
-/// No way back to more, and only the main thread has anything.
+/// No way back to more, and only the main thread has anything. The last thread starts just after the agent is ready.
 fn has_given_up_the_rest(pid: u32) -> anyhow::Result<()> {
+    let start = Instant::now();
+    loop {
+        let looked = given_up(pid);
+        if looked.is_ok() || start.elapsed() > Duration::from_secs(5) {
+            return looked;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn given_up(pid: u32) -> anyhow::Result<()> {
     let threads = threads(pid)?;
     ensure!(threads.len() > 4, "{} threads", threads.len());
     for (number, fields) in threads.iter().enumerate() {

@@ -7,7 +7,7 @@ use ntc_tests::{frames::Frame, wire::RawSocket};
 use ntc_user::kernel::{heartbeat::LIFETIME, tables};
 use rustix::process::Signal;
 
-use crate::link::{CALLER, Call, Link, of_port};
+use crate::link::{Call, Link, of_call, of_port};
 
 #[test]
 fn stopped_for_five_seconds_it_sheds_flows_by_count_and_goes_on() -> anyhow::Result<()> {
@@ -15,7 +15,7 @@ fn stopped_for_five_seconds_it_sheds_flows_by_count_and_goes_on() -> anyhow::Res
     link.addresses()?;
     let call = Call::begin(&link)?;
     let mut agent = link.agent(&["--ring-bytes", "4096"])?;
-    agent.until(|event| of_port(CALLER)(event) && event["stage"] == "final")?;
+    agent.until(|event| of_call(event) && event["stage"] == "final")?;
     link.promote()?;
     link.counts_on(|counts| counts.labelled, Duration::from_secs(5))?;
 
