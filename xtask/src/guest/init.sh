@@ -17,6 +17,8 @@ mount -t overlay -o lowerdir=/tools:/kernel:/host,upperdir=/memory/files,workdir
 
 for place in dev proc sys; do mount --move "/$place" "/new/$place"; done
 mkdir -p /new/dev/pts /new/dev/shm
+ln -s /proc/self/fd /new/dev/fd
+for stream in stdin:0 stdout:1 stderr:2; do ln -s "fd/${stream#*:}" "/new/dev/${stream%:*}"; done
 mount -t devpts devpts /new/dev/pts
 mount -t tmpfs shm /new/dev/shm
 mount -t bpf bpf /new/sys/fs/bpf

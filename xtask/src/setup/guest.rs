@@ -16,7 +16,7 @@ const META_PACKAGE: &str = "linux-image-amd64";
 pub const SERIES: &str = "6.1";
 /// File with the kernel's release and the parts that were unpacked.
 const STAMP: &str = "release";
-/// Of the modules, those that the boot and networks need: an eighth of the 390 MB.
+/// Of the modules, those that the boot and networks need: 60 MB of the 390.
 const MODULES: &[&str] = &[
     "arch",
     "crypto",
