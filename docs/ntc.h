@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */
-/* ntc, ABI version 1. Written from ntc-common by `cargo test -p ntc-common`; do not edit.
+/* ntc, ABI version 2. Written from ntc-common by `cargo test -p ntc-common`; do not edit.
  *
- * Pinned maps, under /sys/fs/bpf/ntc/v1/:
- *   LABELS     LRU hash   struct ntc_flow_key -> struct ntc_label
- *   FLOWS      LRU hash   struct ntc_flow_key -> struct ntc_flow_state
+ * Pinned maps, under /sys/fs/bpf/ntc/v2/:
+ *   LABELS     hash       struct ntc_flow_key -> struct ntc_label
  *   HEARTBEAT  array [1]  struct ntc_heartbeat: use labels only while bpf_jiffies64() < deadline
  *
  * The key is the same for both directions: the end with the smaller (address, port), compared as
@@ -14,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define NTC_ABI_VERSION 1
+#define NTC_ABI_VERSION 2
 #define NTC_MAX_SERVICES 4096
 #define NTC_MARK_MASK_DEFAULT 0x00ff0000u
 #define NTC_STAGE_PROVISIONAL 1
@@ -40,17 +39,6 @@ struct ntc_label {
 	__u8 class;
 	__u8 packets;
 	__u8 reserved[5];
-};
-
-struct ntc_flow_state {
-	__u64 start_ns;
-	__u64 last_ns;
-	__u64 closed_ns;
-	__u64 sequence;
-	__u64 flags;
-	__u64 packets[2];
-	__u64 bytes[2];
-	__u64 vlan;
 };
 
 struct ntc_heartbeat {

@@ -1,15 +1,27 @@
-"""Training of ntc's traffic classifiers: `ntc extract`'s flows in, model bundles out.
+"""Training of ntc's traffic classifiers: `ntc extract`'s flows in, model bundles and the study out.
 
 Read in this order; a module imports only from those before it:
 
     catalogue      services.csv: the stable ids, protocols and classes of services
     data           Parquet and labels -> tensor, vocabulary, folds by repository
+    splits         which flows are held out
     ports          what ports say: the server's end, their scale as an input, the table that is the baseline
-    architectures  the networks, layer by layer
+    architectures  the networks of the paper's Table I, layer by layer
     augment        what a stranger's network does to a flow
     evaluate       figures at service, protocol and class level
     train          one network, trained and calibrated
-    study          the runs behind a bundle, resumable
-    card, export   the bundle: model.onnx, model.toml, card.md
+    baselines      what a network has to beat
+    runs           one run of the study: network or baseline, split, features, length, seed
+    study          all runs, resumable
+    redundancy     duplicates and label conflicts: what any model could attain
+    report         docs/study: tables and plots beside the paper's figures
+    card, export   the bundle: model.onnx, model.toml, vectors.json, card.md
+    bundle         a bundle out of the study
     __main__       the command line
 """
+
+import os
+
+# One thread a process: on a busy machine of two cores two were 2 to 15 times slower. Read when NumPy is imported.
+for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_library, "1")

@@ -1,68 +1,118 @@
-"""The command line: `python -m ntc_models train|catalogue`."""
+"""The command line: `python -m ntc_models study|bundle|report|port-table|catalogue`."""
 
 import argparse
+import hashlib
+import signal
 import sys
 from pathlib import Path
 
-from . import architectures, catalogue, data, export, study, train
+from . import architectures, bundle, catalogue, data, ports, redundancy, report, runs, study, train
 
-CLASSES = Path("../shared/corpus/classes.csv")
+CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
+WORK = catalogue.MODELS / ".work"
 
 
 def main():
     parser = argparse.ArgumentParser(prog="ntc_models", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
 
-    verb = verbs.add_parser("train", help="train, evaluate and export a bundle; a stopped run goes on where it was")
-    verb.add_argument("--flows", type=Path, required=True, help="Parquet of `ntc extract --flow-rule corpus`")
-    verb.add_argument("--labels", type=Path, required=True, help="labels.csv, plain or .zst")
-    verb.add_argument("--classes", type=Path, default=CLASSES, help="protocol and category to class (%(default)s)")
-    verb.add_argument("--out", type=Path, required=True, help="the bundle's folder, models/cnn-rnn-2a")
-    verb.add_argument("--architecture", choices=architectures.ARCHITECTURES, default="cnn-rnn-2a")
-    verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    verb.add_argument("--work", type=Path, default=catalogue.MODELS / ".work", help="checkpoints and results")
-    verb.add_argument("--epochs", type=int, help="exactly so many, for a quick trial (default: {} to {})".format(
-        train.Knobs.min_epochs, train.Knobs.max_epochs))
+    corpus = argparse.ArgumentParser(add_help=False)
+    corpus.add_argument("--flows", type=Path, default=WORK / "flows.parquet",
+                        help="Parquet of `ntc extract --flow-rule corpus` (%(default)s)")
+    corpus.add_argument("--labels", type=Path, default=CORPUS / "train" / "labels.csv.zst", help="plain or .zst")
+    corpus.add_argument("--classes", type=Path, default=CORPUS / "classes.csv",
+                        help="protocol and category to class (%(default)s)")
+    corpus.add_argument("--work", type=Path, default=WORK, help="checkpoints (%(default)s)")
+    corpus.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+    verb = verbs.add_parser("study", parents=[corpus], help="do the runs of the study that have no result yet")
+    verb.add_argument("--only", action="append", default=[], metavar="GLOB", help="of run ids, several times")
+    verb.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (%(default)s)")
+    verb.add_argument("--list", action="store_true", help="the runs and which are done, and nothing else")
+
+    verb = verbs.add_parser("run", parents=[corpus], help="do one run of the study again, in this process")
+    verb.add_argument("id", help="one of `study --list`")
+
+    verb = verbs.add_parser("bundle", parents=[corpus], help="write a bundle; does the runs behind it that are missing")
+    verb.add_argument("name", choices=architectures.TABLE_I)
+    verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
+
+    verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
+    verb = verbs.add_parser("report", help="write docs/study out of the results that are there")
+    verb.add_argument("--out", type=Path, default=report.FOLDER)
+
+    verbs.add_parser("port-table", parents=[corpus], help="write models/port-table.csv, by which flows are off-port")
 
     verb = verbs.add_parser("catalogue", help="append the services of a label file to services.csv")
     verb.add_argument("--labels", type=Path, required=True)
-    verb.add_argument("--classes", type=Path, default=CLASSES)
+    verb.add_argument("--classes", type=Path, default=CORPUS / "classes.csv")
 
     arguments = parser.parse_args()
-    return {"train": run_train, "catalogue": run_catalogue}[arguments.verb](arguments)
+    return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
+            "redundancy": run_redundancy, "report": run_report,
+            "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
 def read(arguments):
     flows, joined = data.read_flows(arguments.flows, data.read_labels(arguments.labels),
                                     catalogue.ClassRules(arguments.classes))
-    print(f"{joined['joined']} of {joined['labelled']} labelled flows found, {len(set(flows.repo))} repositories, "
-          f"data {flows.digest()}", flush=True)
+    if joined["joined"] < joined["labelled"]:
+        print(f"only {joined['joined']} of {joined['labelled']} labelled flows found", file=sys.stderr)
     return flows
 
 
-def run_train(arguments):
-    flows = read(arguments)
-    knobs = train.Knobs()
-    if arguments.epochs:
-        knobs = train.Knobs(min_epochs=arguments.epochs, max_epochs=arguments.epochs)
-    runs = study.Study(arguments.architecture, flows, catalogue.read(), arguments.work / arguments.out.name,
-                       arguments.device, knobs)
-    strangers = runs.kept("by-repository", runs.by_repository)
-    epochs, temperature = strangers["epochs"], strangers["temperature"]
-    final = runs.final(epochs)
-    random = runs.kept("random", lambda: runs.random(epochs, temperature))
-    export.write_bundle(
-        arguments.out, architecture=arguments.architecture, network=final.network, labels=final.labels,
-        temperature=temperature, min_confidence=strangers["min_confidence"], flows=flows,
-        training={"epochs": epochs, "seed": study.SEED, "split_sha256": strangers["split_sha256"]},
-        evaluation={"by_repository": beside(strangers), "random": beside(random), "answered": strangers["answered"]},
-        by_protocol=strangers["by_protocol"])
-    print(f"wrote {arguments.out}")
+def run_study(arguments):
+    results = study.Results()
+    wanted = study.chosen(arguments.only)
+    waiting = study.todo(wanted, read(arguments), results)
+    if arguments.list:
+        for run in wanted:
+            print("waits" if run in waiting else "done ", run.id)
+    print(f"{len(wanted) - len(waiting)} of {len(wanted)} runs are done", flush=True)
+    if arguments.list:
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # an exception, so that the children are ended too
+    shared = [word for name in ("flows", "labels", "classes", "work", "device")
+              for word in (f"--{name}", str(getattr(arguments, name)))]
+    failed = study.work_off(waiting, lambda run: [sys.executable, "-m", "ntc_models", "run", run.id, *shared],
+                            arguments.jobs, arguments.work / "study")
+    for run in failed:
+        print(f"failed: {run.id}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def beside(run):
-    """The figures of a run with those of its baselines at each level."""
-    return {level: {**run["figures"][level], **run["baselines"][level]} for level in run["figures"]}
+def run_one(arguments):
+    device = train.set_up(arguments.device)
+    study.run_one(study.all_runs()[arguments.id], read(arguments), catalogue.read(), arguments.work / "study", device,
+                  study.Results())
+    return 0
+
+
+def run_bundle(arguments):
+    out = arguments.out or catalogue.MODELS / arguments.name
+    corpus = runs.Corpus.of(read(arguments), catalogue.read())
+    bundle.make(arguments.name, out, corpus, arguments.work / "study", train.set_up(arguments.device), study.Results())
+    print(f"wrote {out}")
+    return 0
+
+
+def run_redundancy(arguments):
+    found = redundancy.report(read(arguments))
+    (study.FOLDER / "data.json").write_text(study.dense(runs.rounded(found)) + "\n", encoding="utf-8")
+    return 0
+
+
+def run_report(arguments):
+    for path in report.write(arguments.out, study.Results(), study.FOLDER / "data.json"):
+        print(path)
+    return 0
+
+
+def run_port_table(arguments):
+    text = ports.table_csv(ports.tables(read(arguments)))
+    ports.COMMITTED.write_text(text, encoding="utf-8")
+    print(f"{hashlib.sha256(text.encode()).hexdigest()}  {ports.COMMITTED}")
+    return 0
 
 
 def run_catalogue(arguments):

@@ -1,9 +1,12 @@
-"""The networks of Lopez-Martin et al. 2017 (doi 10.1109/ACCESS.2017.2747560), Table I, layer by layer.
+"""The nine networks of Lopez-Martin et al. 2017 (doi 10.1109/ACCESS.2017.2747560), Table I, layer by layer.
 
-A network takes raw packets [N, 20, 6] and gives logits [N, services]. `Normalise` is its first layer, so that an
-exported graph takes what the agent records and no one has to repeat the arithmetic; `Classifier` adds temperature
-and softmax for export.
+`TABLE_I` is the paper's table in the paper's notation, and `build` makes modules of its words. A network takes raw
+packets [N, 20, 6] and gives logits [N, services]. `Normalise` is its first layer, so that an exported graph takes what
+the agent records and no one has to repeat the arithmetic; `Classifier` adds temperature and softmax for export.
 """
+
+import math
+import re
 
 import numpy as np
 import torch
@@ -15,6 +18,33 @@ from .ports import PORTS
 # Width of the port scale. Far wider than the other features: neighbouring ports are different services, and a network
 # learns functions that are smooth in its input.
 PORT_SPAN = 30.0
+
+# The layers in the paper's words. Conv(z,x,y,n,m): z filters, window x along time by y along the features, stride n,
+# m = V (VALID) or S (SAME padding); MaxPool(x,y,n,m) likewise; BN batch normalisation, DR dropout, FC fully connected,
+# N the number of services. A ReLU follows every Conv and every FC but the last. Between Conv and LSTM stands `Steps`;
+# an LSTM before another one hands on its whole sequence, any other its last state.
+_CNN_1 = "Conv(32,4,2,1,V) - MaxPool(3,2,1,V) - BN - Conv(64,4,2,1,V) - MaxPool(3,2,1,V) - BN"
+_CNN_2 = "Conv(32,4,2,1,V) - BN - Conv(64,4,2,1,V) - BN"
+_CNN_3 = "Conv(16,4,2,1,V) - BN - Conv(32,4,2,1,V) - BN - Conv(64,4,2,1,V) - BN - Conv(128,4,2,1,V) - BN"
+_CNN_4 = ("Conv(32,3,2,1,S) - BN - Conv(32,3,2,1,S) - MaxPool(2,2,2,S) - BN - Conv(64,3,2,1,S) - BN - "
+          "Conv(64,3,2,1,S) - MaxPool(2,2,2,S) - BN - Conv(128,3,2,1,S) - Conv(64,1,1,1,S)")
+TABLE_I = {
+    "rnn-1": "LSTM(100) - FC(100) - FC(N)",
+    "cnn-1": f"{_CNN_1} - FC(200) - FC(N)",
+    "cnn-rnn-1": f"{_CNN_1} - LSTM(100) - FC(100) - FC(N)",
+    "cnn-rnn-2": f"{_CNN_2} - LSTM(100) - FC(100) - FC(N)",
+    "cnn-rnn-2a": f"{_CNN_2} - LSTM(100) - DR(0.2) - FC(100) - DR(0.4) - FC(N)",
+    "cnn-rnn-3": f"{_CNN_3} - LSTM(100) - DR(0.1) - LSTM(200) - DR(0.3) - FC(200) - DR(0.5) - FC(N)",
+    "cnn-rnn-3a": f"{_CNN_3} - LSTM(100) - DR(0.2) - LSTM(200) - DR(0.4) - FC(200) - DR(0.5) - FC(N)",
+    "cnn-rnn-4": f"{_CNN_4} - LSTM(100) - DR(0.1) - LSTM(200) - DR(0.3) - FC(200) - DR(0.5) - FC(N)",
+    "cnn-rnn-5": f"{_CNN_4} - LSTM(100) - DR(0.1) - LSTM(150) - DR(0.3) - FC(150) - DR(0.5) - FC(N)",
+}
+# Networks to compare with: the reshape that re-implementations of the paper get wrong, and no structure at all.
+BASELINES = {
+    "cnn-rnn-2a-wrong-reshape": TABLE_I["cnn-rnn-2a"].replace("LSTM", "Reshape - LSTM"),
+    "mlp": "FC(256) - DR(0.2) - FC(128) - DR(0.2) - FC(N)",
+}
+ARCHITECTURES = TABLE_I | BASELINES
 
 # Units of payload, window and gap before the logarithm: bytes, bytes, and milliseconds (the tensor has microseconds).
 # Below a millisecond a gap tells of clocks and processors, not of the service: an agent's clock and a capture's differ
@@ -54,6 +84,18 @@ class Normalise(nn.Module):
         return torch.cat([ports, sizes, direction], dim=2) * real
 
 
+class Select(nn.Module):
+    """The first packets, and the columns of some features."""
+
+    def __init__(self, length, columns):
+        super().__init__()
+        self.length = length
+        self.columns = list(columns)
+
+    def forward(self, packets):
+        return packets[:, : self.length, self.columns]
+
+
 class Image(nn.Module):
     """Packets by features, seen as an image of one channel."""
 
@@ -62,10 +104,15 @@ class Image(nn.Module):
 
 
 class Conv(nn.Sequential):
-    """Conv(z, x, y, 1, V) and its ReLU; x runs along time, y along the features."""
+    """Conv(z,x,y,1,m) and its ReLU; x runs along time, y along the features.
 
-    def __init__(self, channels, filters, time, features):
-        super().__init__(nn.Conv2d(channels, filters, (time, features)), nn.ReLU())
+    SAME padding of an even window is one wider behind than before, as in TensorFlow.
+    """
+
+    def __init__(self, channels, filters, time, features, same=False):
+        before, behind = ((time - 1) // 2, (features - 1) // 2), (time // 2, features // 2)
+        padding = [nn.ZeroPad2d((before[1], behind[1], before[0], behind[0]))] if same and time * features > 1 else []
+        super().__init__(*padding, nn.Conv2d(channels, filters, (time, features)), nn.ReLU())
 
 
 class Steps(nn.Module):
@@ -76,6 +123,13 @@ class Steps(nn.Module):
 
     def forward(self, image):
         return image.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class WrongSteps(nn.Module):
+    """That mistake, for comparison: the shape of `Steps`, but a step sees pieces of some filters' pictures."""
+
+    def forward(self, image):
+        return image.flatten(1).unflatten(1, (image.shape[2] * image.shape[3], image.shape[1]))
 
 
 class LastState(nn.Module):
@@ -90,6 +144,17 @@ class LastState(nn.Module):
         return hidden[-1]
 
 
+class Sequence(nn.Module):
+    """An LSTM that hands on its state after every step."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, units, batch_first=True)
+
+    def forward(self, steps):
+        return self.lstm(steps)[0]
+
+
 class Dense(nn.Sequential):
     """FC(n) and its ReLU."""
 
@@ -97,32 +162,113 @@ class Dense(nn.Sequential):
         super().__init__(nn.Linear(inputs, units), nn.ReLU())
 
 
-def cnn_rnn_2a(services):
-    """Conv(32,4,2,1,V) - BN - Conv(64,4,2,1,V) - BN - LSTM(100) - DR(0.2) - FC(100) - DR(0.4) - FC(N)."""
-    return nn.Sequential(
-        Normalise(),  #           20 x 6
-        Image(),  #           1 x 20 x 6
-        Conv(1, 32, 4, 2),  # 32 x 17 x 5
-        nn.BatchNorm2d(32),
-        Conv(32, 64, 4, 2),  # 64 x 14 x 4
-        nn.BatchNorm2d(64),
-        Steps(),  #           56 x 64
-        LastState(64, 100),  #    100
-        nn.Dropout(0.2),
-        Dense(100, 100),
-        nn.Dropout(0.4),
-        nn.Linear(100, services),
-    )
+def words(name):
+    """The layers of an architecture as (word, arguments); numbers are numbers, N, V and S stay letters."""
+    found = []
+    for word, arguments in re.findall(r"(\w+)(?:\(([^)]*)\))?", ARCHITECTURES[name]):
+        parts = [part for part in arguments.split(",") if part]
+        found.append((word, [part if part.isalpha() else float(part) if "." in part else int(part) for part in parts]))
+    return found
 
 
-# The name of each bundle's folder, and what makes its network.
-ARCHITECTURES = {"cnn-rnn-2a": cnn_rnn_2a}
-# Packets below which no convolution of the network has a place; a bundle is always given all 20.
-MINIMUM_PACKETS = {"cnn-rnn-2a": 7}
+def window(shape, time, features, stride, padding):
+    """What a window leaves of an image's time and feature axes."""
+    if padding == "S":
+        return tuple(-(-axis // stride) for axis in shape)
+    left = tuple((axis - size) // stride + 1 for axis, size in zip(shape, (time, features)))
+    if min(left) < 1:
+        raise ValueError(f"a window of {time} by {features} finds no place in {shape[0]} packets by {shape[1]}")
+    return left
 
 
-def build(name, services):
-    return ARCHITECTURES[name](services)
+def build(name, services, length=SEQUENCE_LENGTH, columns=range(len(FEATURES))):
+    """The network of an architecture, for the first `length` packets and the features in `columns`.
+
+    ValueError where a convolution would find no place.
+    """
+    columns = list(columns)
+    layers = [Normalise()]
+    if (length, columns) != (SEQUENCE_LENGTH, list(range(len(FEATURES)))):
+        layers.append(Select(length, columns))
+    shape = (length, len(columns))  # then (filters, time, features), (steps, width) and (width,)
+    todo = words(name)
+    for place, (word, arguments) in enumerate(todo):
+        if word in ("Conv", "MaxPool") and len(shape) == 2:
+            layers.append(Image())
+            shape = (1, *shape)
+        if word in ("LSTM", "Reshape") and len(shape) == 3:
+            layers.append(Steps() if word == "LSTM" else WrongSteps())
+            shape = (shape[1] * shape[2], shape[0])
+        if word == "FC" and len(shape) > 1:
+            layers.append(nn.Flatten())
+            shape = (math.prod(shape),)
+
+        if word == "Conv":
+            filters, time, features, stride, padding = arguments
+            if stride != 1:
+                raise ValueError("the paper's convolutions have stride 1")
+            layers.append(Conv(shape[0], filters, time, features, same=padding == "S"))
+            shape = (filters, *window(shape[1:], *arguments[1:]))
+        elif word == "MaxPool":
+            time, features, stride, padding = arguments
+            layers.append(nn.MaxPool2d((time, features), stride, ceil_mode=padding == "S"))
+            shape = (shape[0], *window(shape[1:], *arguments))
+        elif word == "BN":
+            layers.append(nn.BatchNorm2d(shape[0]))
+        elif word == "LSTM":
+            (units,) = arguments
+            again = any(later == "LSTM" for later, _ in todo[place + 1 :])
+            layers.append((Sequence if again else LastState)(shape[1], units))
+            shape = (shape[0], units) if again else (units,)
+        elif word == "DR":
+            layers.append(nn.Dropout(*arguments))
+        elif word == "FC":
+            last = place + 1 == len(todo)
+            units = services if arguments == ["N"] else arguments[0]
+            layers.append((nn.Linear if last else Dense)(shape[0], units))
+            shape = (units,)
+        elif word != "Reshape":
+            raise ValueError(f"no layer is called {word}")
+    return nn.Sequential(*layers)
+
+
+def minimum_packets(name, features=len(FEATURES)):
+    """The fewest packets with which every convolution finds a place; a bundle is always given all 20."""
+    for length in range(1, SEQUENCE_LENGTH + 1):
+        try:
+            build(name, 2, length, range(features))
+            return length
+        except ValueError:
+            continue
+    raise ValueError(f"{name} has no place for {features} features")
+
+
+def parameters(network):
+    """What training may change."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def multiply_adds(network):
+    """Of one flow, in convolutions, LSTMs and fully connected layers."""
+    total = 0
+
+    def count(layer, inputs, output):
+        nonlocal total
+        if isinstance(layer, nn.Conv2d):
+            total += layer.weight.numel() * output.shape[2] * output.shape[3]
+        elif isinstance(layer, nn.LSTM):
+            total += inputs[0].shape[1] * sum(weight.numel() for weight in layer._flat_weights if weight.dim() == 2)
+        elif isinstance(layer, nn.Linear):
+            total += layer.weight.numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules()]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(example_input(1))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return total
 
 
 class Classifier(nn.Module):

@@ -10,18 +10,18 @@ def card(manifest, by_protocol=()):
     parts = [
         f"# {model['name']} {model['version']}",
         "A traffic classifier: the first 20 packets of a TCP or UDP flow, six header features each, to one of "
-        f"{len(output['labels'])} services. Neither addresses nor payload are read. The architecture is CNN+RNN-2a of "
-        "Lopez-Martin et al. 2017 (doi 10.1109/ACCESS.2017.2747560), layer by layer; input scaling, calibration and "
-        "softmax are inside the graph.",
+        f"{len(output['labels'])} services. Neither addresses nor payload are read. The architecture is "
+        f"{paper_name(model['architecture'])} of Lopez-Martin et al. 2017 (doi 10.1109/ACCESS.2017.2747560), layer by "
+        f"layer: `{model['layers']}`. Input scaling, calibration and softmax are inside the graph.",
         "## How good it is",
     ]
     if strangers:
         parts += [
             "**By repository** is the figure to expect: captures of repositories, so of people and networks, that the "
             f"network has not seen in training ({strangers['protocol']['flows']} flows). **Random split** holds out "
-            "flows of the captures that it was trained on, as papers do; it flatters. Both are of networks trained as "
-            "the shipped one was, without the held-out flows; the shipped one is trained on all, so no figure is its "
-            "own. Macro F1 is over labels with 5 flows or more. A flow whose label a network does not know is counted "
+            "flows of the captures that it was trained on, as papers do, and trains as the paper did; it flatters. "
+            "The network by repository was trained as the shipped one was, without the held-out flows; the shipped one "
+            "is trained on all, so no figure is its own. Macro F1 is over labels with 5 flows or more. A flow whose label a network does not know is counted "
             f"wrong; *known* leaves such flows out ({strangers['protocol']['known_flows']} are left: most industrial "
             "protocols of these repositories are in no other).",
             figures(strangers, random),
@@ -47,7 +47,7 @@ def card(manifest, by_protocol=()):
         "## Training",
         f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled "
         "by nDPI's payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. Cross entropy of service "
-        "and protocol, Adam, 60 to 90 epochs; a (repository, label) pair weighs with the root of "
+        "and protocol, Adam, one cycle of the learning rate; a (repository, label) pair weighs with the root of "
         "its flows. In training, client ports are drawn anew, gaps and windows stretched, flows cut short or begun "
         f"late, as they will be elsewhere. Epochs: {training.get('epochs', '-')}. Digest of the training data: "
         f"`{manifest['digest']['training_data_sha256']}`.",
@@ -62,6 +62,11 @@ def card(manifest, by_protocol=()):
         "- It leans on ports. A service on another port is often taken for that port's usual one.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def paper_name(architecture):
+    """`cnn-rnn-2a` as the paper writes it."""
+    return architecture.upper().replace("CNN-RNN", "CNN+RNN").replace("2A", "2a").replace("3A", "3a")
 
 
 def figures(strangers, random):

@@ -157,12 +157,16 @@ def group_of(repo):
 
 
 def folds_by_repository(flows, folds=FOLDS, seed=SPLIT_SEED):
-    """Each flow's fold; a repository or family is in one fold only.
+    """Each flow's fold; a repository or family is in one fold only."""
+    return deal(np.array([group_of(repo) for repo in flows.repo], dtype=object), folds, seed)
+
+
+def deal(groups, folds=FOLDS, seed=SPLIT_SEED):
+    """Each flow's fold; a group is in one fold only.
 
     Groups are taken in the order of their digests and dealt each to the fold that has the fewest flows so far, so
     that no choice of ours is in the split and the folds stay near to equal.
     """
-    groups = np.array([group_of(repo) for repo in flows.repo], dtype=object)
     sizes = Counter(groups)
     filled = [0] * folds
     dealt = {}

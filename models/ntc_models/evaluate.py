@@ -5,6 +5,7 @@ likeliest service, and that service's class. The confidence of an answer is its 
 service level it is the service's own probability.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 # -- knobs -------------------------------------------------------------------------------------------------------------
 MACRO_MIN_FLOWS = 5  # macro F1 is over labels with this many flows
 CALIBRATION_BINS = 15  # of equal mass
+COVERAGE = 0.9  # the share of the surest answers in `coverage_90_accuracy`
+ONE_VS_REST = 15  # labels
+BOOTSTRAP = 400  # draws of repositories
 # ----------------------------------------------------------------------------------------------------------------------
 
 LEVELS = ("service", "protocol", "class")
@@ -95,23 +99,77 @@ def area_under_roc(positive, score):
     return float(wins / (positive.sum() * (~positive).sum()))
 
 
-def evaluate(flows, answers, labels, catalogue, level):
-    """All figures of one level; `known` are the flows whose label the model could have given."""
-    names = {"service": set(labels), "protocol": {catalogue[label].protocol for label in labels},
-             "class": {catalogue[label].traffic_class for label in labels}}[level]
+def vocabularies(labels, catalogue):
+    """What a model of these services may say, by level."""
+    return {"service": set(labels), "protocol": {catalogue[label].protocol for label in labels},
+            "class": {catalogue[label].traffic_class for label in labels}}
+
+
+def evaluate(flows, answers, labels, catalogue, level, port_labels):
+    """All figures of one level.
+
+    `known` are the flows whose label the model could have given; `port_labels` is what the port table says of each
+    flow at this level, None where it is silent, and off-port are the known flows that it has wrong.
+    """
     wanted = truth(flows, level)
     said = answers.level(level)
-    known = np.isin(wanted.astype(str), sorted(names))
+    known = np.isin(wanted.astype(str), sorted(vocabularies(labels, catalogue)[level]))
     confidence = answers.service_confidence if level == "service" else answers.confidence
     right = wanted == said
-    surest = np.argsort(-confidence, kind="stable")[: int(0.9 * len(right))]
+    surest = np.argsort(-confidence, kind="stable")[: int(COVERAGE * len(right))]
+    off_port = known & (port_labels != wanted)
     return {
         "flows": len(right),
         "known_flows": int(known.sum()),
         "labels": len(set(wanted)),
         **scores(wanted, said),
-        "known_accuracy": float(right[known].mean()) if known.any() else 0.0,
+        "known_accuracy": mean(right[known]),
+        "off_port_flows": int(off_port.sum()),
+        "off_port_accuracy": mean(right[off_port]),
         "ece": calibration_error(right, confidence),
-        "coverage_90_accuracy": float(right[surest].mean()),
+        "coverage_90_accuracy": mean(right[surest]),
         "unknown_auroc": area_under_roc(known, confidence),
     }
+
+
+def mean(values):
+    return float(values.mean()) if len(values) else None
+
+
+def one_vs_rest(truth, said, labels):
+    """Each label against all others, out of the multi-class answers; None where no flow has the label."""
+    rows = []
+    for label in labels:
+        is_it, said_it = truth == label, said == label
+        hits = int((is_it & said_it).sum())
+        precision = hits / int(said_it.sum()) if said_it.any() else 0.0
+        recall = hits / int(is_it.sum()) if is_it.any() else None
+        rows.append({"label": label, "flows": int(is_it.sum()), "share": float(is_it.mean()),
+                     "accuracy": float((is_it == said_it).mean()), "precision": precision, "recall": recall,
+                     "f1": 2 * hits / int(is_it.sum() + said_it.sum()) if is_it.any() else None})
+    return rows
+
+
+def most_frequent(names, count=ONE_VS_REST):
+    """The most frequent labels, most frequent first; equal ones by name."""
+    counts = Counter(map(str, names))
+    return sorted(counts, key=lambda name: (-counts[name], name))[:count]
+
+
+def interval(truth, said, groups, draws=BOOTSTRAP, seed=0):
+    """95% intervals of accuracy, weighted and macro F1 when groups are drawn anew: errors come in blocks."""
+    names, flat = np.unique(np.concatenate([truth.astype(str), said.astype(str)]), return_inverse=True)
+    true, guess = np.split(flat, 2)
+    _, group = np.unique(groups.astype(str), return_inverse=True)
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        weight = np.bincount(random.integers(group.max() + 1, size=group.max() + 1), minlength=group.max() + 1)[group]
+        counts = np.bincount(true, weight, len(names))
+        hits = np.bincount(true[true == guess], weight[true == guess], len(names))
+        f1 = 2 * hits / np.maximum(counts + np.bincount(guess, weight, len(names)), 1)
+        frequent = counts >= MACRO_MIN_FLOWS
+        found.append((hits.sum() / counts.sum(), np.dot(f1, counts) / counts.sum(), f1[frequent].mean()))
+    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    return {name: [float(low[place]), float(high[place])]
+            for place, name in enumerate(("accuracy", "weighted_f1", "macro_f1"))}

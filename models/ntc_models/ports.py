@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from .catalogue import MODELS
 from .data import DST_PORT, SRC_PORT
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -17,6 +18,7 @@ EVIDENCE_POWER = 0.75  # below 1: a port that few repositories serve on still ge
 # ----------------------------------------------------------------------------------------------------------------------
 
 PORTS = 65536
+COMMITTED = MODELS / "port-table.csv"  # of all training flows
 
 
 class PortEvidence:
@@ -64,7 +66,10 @@ def input_scale(flows, evidence):
 
 
 class PortTable:
-    """The baseline: (protocol, server port) -> the label with the most log(1 + flows), summed over repositories."""
+    """The baseline: (protocol, server port) -> the label with the most log(1 + flows), summed over repositories.
+
+    Its purity is that label's share of the evidence, the baseline's confidence.
+    """
 
     def __init__(self, flows, labels, evidence):
         self.evidence = evidence
@@ -75,8 +80,33 @@ class PortTable:
         for (proto, port, label, _), count in counts.items():
             weights[proto, port][label] += np.log1p(count)
         self.table = {key: max(sorted(found), key=found.get) for key, found in weights.items()}
+        self.purity = {key: found[self.table[key]] / sum(found.values()) for key, found in weights.items()}
 
     def __call__(self, flows):
         """The table's label of each flow, None where it is silent."""
-        ports = self.evidence.server_port(flows)
-        return np.array([self.table.get(key) for key in zip(flows.proto, ports)], dtype=object)
+        return np.array([self.table.get(key) for key in self.keys(flows)], dtype=object)
+
+    def confidence(self, flows):
+        return np.array([self.purity.get(key, 0.0) for key in self.keys(flows)])
+
+    def keys(self, flows):
+        return list(zip(flows.proto, self.evidence.server_port(flows)))
+
+
+def tables(flows):
+    """The port table at each level, of one evidence."""
+    evidence = PortEvidence(flows)
+    return {"service": PortTable(flows, flows.service, evidence),
+            "protocol": PortTable(flows, flows.protocol, evidence),
+            "class": PortTable(flows, flows.traffic_class, evidence)}
+
+
+def table_csv(by_level):
+    """The tables as text: every port that was seen, by how many repositories, and what it says where it served."""
+    votes = by_level["service"].evidence.votes
+    lines = ["proto,port,repositories,service,protocol,class"]
+    for proto in sorted(votes):
+        for port in np.flatnonzero(votes[proto] >= 1):
+            said = [by_level[level].table.get((proto, port), "") for level in ("service", "protocol", "class")]
+            lines.append(f"{proto},{port},{int(votes[proto][port])},{','.join(said)}")
+    return "\n".join(lines) + "\n"

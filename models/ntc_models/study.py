@@ -1,149 +1,170 @@
-"""The runs behind a bundle. Each is kept when done, so that a stopped study goes on where it was.
+"""The study: every run behind the tables and figures of docs/study, most telling first, and what works them off.
 
-    by-repository  fold 0 of the repositories is never seen in training: the headline figures; its validation part
-                   (other repositories again) sets the number of epochs, the temperature and the least confidence
-    final          all flows, as many epochs: the network that ships
-    random         a fold at random is held out, as many epochs: for comparison with papers, and flattering
+A run's result is one small file in `models/study/results/`, in git; a run that has one is not done again. A run
+that was stopped goes on after its last epoch. Each run is a process of one thread, so they may be stopped at any
+moment, all together by the process group: `kill -STOP -- -PID`, `kill -CONT -- -PID`, `kill -- -PID` with PID of the study.
 """
 
-import hashlib
+import contextlib
+import fcntl
+import fnmatch
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from . import data, evaluate, ports, train
+from . import architectures, baselines, catalogue, data, runs, splits
+from .runs import FEATURE_SETS, Run
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
-TEST_FOLD = 0
-SEED = 1
-RIGHT_ANSWERS_KEPT = 0.99  # by the least confidence
+SEEDS = (1, 2, 3)
+LONG = 80  # epochs, to show what more of them bring; the paper has 60 to 90
+TWO_SPLITS = ("random", "by-repository")
+SWEPT = ("cnn-rnn-2a", "rnn-1")  # over lengths, as in the paper's figures 11 and 10
 # ----------------------------------------------------------------------------------------------------------------------
 
-
-class Study:
-    def __init__(self, architecture, flows, catalogue, work, device="cpu", knobs=train.Knobs()):
-        self.architecture = architecture
-        self.flows = flows
-        self.catalogue = catalogue
-        self.work = Path(work)
-        self.device = train.set_up(device)
-        self.knobs = knobs
-
-    def train(self, name, flows, labels, **options):
-        return train.train(self.architecture, flows, labels, self.catalogue, name=f"{self.architecture}-{name}",
-                           seed=SEED, device=self.device, work=self.work, knobs=self.knobs, **options)
-
-    def by_repository(self):
-        """Figures on repositories that were never seen, and what they say about how to train the network that ships."""
-        folds = data.folds_by_repository(self.flows)
-        held_out = self.flows[folds == TEST_FOLD]
-        seen = self.flows[folds != TEST_FOLD]
-        part = data.validation_part(seen)
-        fitted, validation = seen[~part], seen[part]
-        labels = data.vocabulary(fitted)
-        trained = self.train("by-repository", fitted, labels, validation=validation)
-        logits = train.logits_of(trained.network, validation.packets, "cpu")
-        temperature = train.fit_temperature(logits, validation, labels, self.catalogue)
-        min_confidence = least_confidence(probabilities(logits, temperature), validation, labels, self.catalogue)
-        strangers = probabilities(train.logits_of(trained.network, held_out.packets, "cpu"), temperature)
-        return {
-            "epochs": trained.epochs,
-            "temperature": round(temperature, 4),
-            "min_confidence": min_confidence,
-            "answered": answered(strangers, held_out, labels, self.catalogue, min_confidence),
-            "split_sha256": data.split_digest(folds),
-            "training_flows": len(fitted),
-            "validation_flows": len(validation),
-            "figures": self.figures(strangers, held_out, labels),
-            "baselines": baselines(seen, held_out),
-            "by_protocol": by_protocol(strangers, held_out, labels, self.catalogue),
-        }
-
-    def random(self, epochs, temperature):
-        folds = data.folds_at_random(self.flows)
-        held_out, seen = self.flows[folds == TEST_FOLD], self.flows[folds != TEST_FOLD]
-        labels = data.vocabulary(seen)
-        trained = self.train("random", seen, labels, epochs=epochs)
-        flattered = probabilities(train.logits_of(trained.network, held_out.packets, "cpu"), temperature)
-        return {
-            "split_sha256": data.split_digest(folds),
-            "training_flows": len(seen),
-            "figures": self.figures(flattered, held_out, labels),
-            "baselines": baselines(seen, held_out),
-        }
-
-    def final(self, epochs):
-        return self.train("final", self.flows, data.vocabulary(self.flows), epochs=epochs)
-
-    def figures(self, probability, flows, labels):
-        answers = evaluate.answer(probability, labels, self.catalogue)
-        return {level: evaluate.evaluate(flows, answers, labels, self.catalogue, level) for level in evaluate.LEVELS}
-
-    def kept(self, name, make):
-        """The result of a run: read if this very run was done before, else made and written."""
-        path = self.work / f"{self.architecture}-{name}.json"
-        identity = self.identity()
-        if path.exists():
-            saved = json.loads(path.read_text())
-            if saved["identity"] == identity:
-                return saved["result"]
-        result = make()
-        path.write_text(json.dumps({"identity": identity, "result": result}, indent=1))
-        return result
-
-    def identity(self):
-        parts = [self.architecture, self.flows.digest(), repr(self.knobs), SEED, TEST_FOLD]
-        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+FOLDER = catalogue.MODELS / "study"
+FOUND = "cnn-rnn-2a"  # the paper's best
+HEADLINE = (FOUND, "rnn-1", "cnn-1")  # their seeds come first
+# The quick ones first.
+NINE = (*HEADLINE, "cnn-rnn-1", "cnn-rnn-5", "cnn-rnn-4", "cnn-rnn-2", "cnn-rnn-3a", "cnn-rnn-3")
 
 
-def probabilities(logits, temperature):
-    return torch.softmax(logits / temperature, dim=1).numpy()
+def all_runs():
+    """Every run of the study by id, in the order in which they are done."""
+    simple = (*architectures.BASELINES, *baselines.BASELINES)
+    wanted = [Run(name, split) for split in TWO_SPLITS for name in HEADLINE]
+    wanted += [Run(name, split) for name in simple for split in TWO_SPLITS]
+    wanted += [Run(FOUND, "random", epochs=LONG)]
+    wanted += [Run(name, split) for split in TWO_SPLITS for name in NINE]
+    wanted += [Run(FOUND, split, recipe="strangers") for split in ("by-repository", "random")]
+    wanted += [Run(FOUND, split, features=features) for split in TWO_SPLITS for features in FEATURE_SETS]
+    wanted += [Run(name, split, length=length) for split in TWO_SPLITS for name in reversed(SWEPT)
+               for length in range(data.SEQUENCE_LENGTH, 0, -1)]
+    wanted += [Run(name, split, seed=seed) for seed in SEEDS for split in TWO_SPLITS for name in HEADLINE]
+    wanted += [Run(name, split, recipe="strangers") for split in ("by-repository", "all") for name in NINE]
+    wanted += [Run(name, split, seed=seed) for seed in SEEDS for split in TWO_SPLITS for name in NINE]
+    wanted += [Run(FOUND, split, epochs=LONG, seed=seed) for seed in SEEDS for split in TWO_SPLITS]
+    folds = [name for name in splits.NAMES if name not in (*TWO_SPLITS, "all")]
+    wanted += [Run(name, split) for split in folds for name in (*simple, *HEADLINE)]
+    return {run.id: run for run in wanted if runs.possible(run)}
 
 
-def least_confidence(probability, flows, labels, catalogue):
-    """The confidence below which answers become `unknown`: as high as it may be without losing more than one right
-    answer in a hundred. What is below it is nearly always wrong; who wants surer answers asks for more in the policy.
-    """
-    answers = evaluate.answer(probability, labels, catalogue)
-    right = answers.protocol == flows.protocol
-    order = np.argsort(-answers.confidence[right], kind="stable")
-    kept = np.cumsum(train.weights(flows)[right][order])
-    last = int(np.searchsorted(kept, RIGHT_ANSWERS_KEPT * kept[-1]))
-    return round(float(answers.confidence[right][order][last]), 3)
+class Results:
+    """The results that are there, by run id."""
+
+    def __init__(self, folder=FOLDER / "results"):
+        self.folder = Path(folder)
+
+    def path(self, run):
+        return self.folder / f"{run.id}.json"
+
+    def get(self, run):
+        path = self.path(run)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def put(self, run, result):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.path(run).with_suffix(".part")
+        part.write_text(dense(runs.rounded(result)) + "\n", encoding="utf-8")
+        part.replace(self.path(run))
+
+    def has(self, run, data_sha256, split_sha256):
+        """Whether the run was done: as it is defined now, on these data and this split."""
+        found = self.get(run)
+        return found is not None and (found["recipe_sha256"], found["data_sha256"], found["split_sha256"]) == (
+            runs.recipe_digest(run), data_sha256, split_sha256)
 
 
-def answered(probability, flows, labels, catalogue, min_confidence):
-    """The share of flows that get an answer, and how many of those answers have the right protocol."""
-    answers = evaluate.answer(probability, labels, catalogue)
-    given = answers.confidence >= min_confidence
-    right = answers.protocol == flows.protocol
-    return {"share": float(given.mean()), "accuracy": float(right[given].mean()) if given.any() else 0.0}
+def dense(result):
+    """JSON with one line an entry of the outermost object and of its lists: small, and a change is a line."""
+    def lines(value, indent):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            inner = ",\n".join(f"{indent} {json.dumps(item)}" for item in value)
+            return f"[\n{inner}\n{indent}]"
+        if isinstance(value, dict) and value and all(isinstance(item, (dict, list)) for item in value.values()):
+            inner = ",\n".join(f"{indent} {json.dumps(key)}: {lines(item, indent + ' ')}"
+                               for key, item in value.items())
+            return f"{{\n{inner}\n{indent}}}"
+        return json.dumps(value)
+
+    return "{\n" + ",\n".join(f" {json.dumps(key)}: {lines(value, ' ')}" for key, value in result.items()) + "\n}"
 
 
-def baselines(seen, held_out):
-    """What needs no network: the most frequent label, and the port table."""
-    evidence = ports.PortEvidence(seen)
-    found = {}
-    for level in evaluate.LEVELS:
-        known = evaluate.truth(seen, level)
-        wanted = evaluate.truth(held_out, level)
-        names, counts = np.unique(known.astype(str), return_counts=True)
-        majority = np.full(len(wanted), names[counts.argmax()], dtype=object)
-        table = ports.PortTable(seen, known, evidence)(held_out)
-        found[level] = {"majority": evaluate.scores(wanted, majority), "port_table": evaluate.scores(wanted, table)}
-    return found
+def chosen(patterns):
+    return [run for run in all_runs().values()
+            if not patterns or any(fnmatch.fnmatch(run.id, pattern) for pattern in patterns)]
 
 
-def by_protocol(probability, flows, labels, catalogue):
-    """Flows, recall and precision of each protocol with enough flows, most frequent first."""
-    said = evaluate.answer(probability, labels, catalogue).protocol
-    names, counts = np.unique(flows.protocol.astype(str), return_counts=True)
-    rows = []
-    for name, count in sorted(zip(names, counts), key=lambda row: (-row[1], row[0])):
-        if count >= evaluate.MACRO_MIN_FLOWS:
-            hits = int(((said == name) & (flows.protocol == name)).sum())
-            rows.append({"protocol": str(name), "flows": int(count), "recall": round(hits / int(count), 4),
-                         "precision": round(hits / max(int((said == name).sum()), 1), 4)})
-    return rows
+def todo(wanted, flows, results):
+    """The runs that have no result yet; writes or checks the file of each split on the way."""
+    digest, split_of = flows.digest(), {}
+    for name in dict.fromkeys(run.split for run in wanted):
+        split = splits.make(name, flows)
+        splits.keep(split, FOLDER / "splits")
+        split_of[name] = split.sha256
+    return [run for run in wanted if not results.has(run, digest, split_of[run.split])]
+
+
+def run_one(run, flows, services, work, device, results):
+    """Does one run in this process and writes its result."""
+    parent = os.getppid()
+
+    def say(text):
+        print(f"{run.id}: {text}", flush=True)
+        if os.getppid() != parent:
+            sys.exit("the study is gone")  # after an epoch's line, whose checkpoint the next attempt goes on from
+
+    result, _ = runs.execute(run, runs.Corpus.of(flows, services), work, device, say)
+    results.put(run, result)
+    say(summary(result))
+
+
+def summary(result):
+    if "figures" not in result:
+        return "done"
+    figures = result["figures"]["protocol"]
+    return f"done: protocol accuracy {figures['accuracy']:.4f}, weighted F1 {figures['weighted_f1']:.4f}, macro F1 " \
+           f"{figures['macro_f1']:.4f}"
+
+
+def work_off(waiting, command, jobs, work):
+    """Runs `command(run)` for each, so many at a time, in order; returns the runs that failed."""
+    waiting, total, failed, running = list(waiting), len(waiting), [], {}
+    left, begin, done = sum(run.cost for run in waiting), time.monotonic(), 0.0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with alone(work):
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    run = waiting.pop(0)
+                    running[subprocess.Popen(command(run), env=environment)] = run
+                for process in [process for process in running if process.poll() is not None]:
+                    run = running.pop(process)
+                    if process.returncode:
+                        failed.append(run)
+                        print(f"{run.id}: failed", flush=True)
+                    done += run.cost
+                    hours = (left - done) / done * (time.monotonic() - begin) / 3600
+                    print(f"[{total - len(waiting) - len(running)}/{total}] about {hours:.1f} h left", flush=True)
+                time.sleep(1)
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
+    return failed
+
+
+@contextlib.contextmanager
+def alone(work):
+    """One study at a time in a work folder: two would write the same checkpoints."""
+    Path(work).mkdir(parents=True, exist_ok=True)
+    with open(Path(work) / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another study runs in {work}") from None
+        yield

@@ -1,14 +1,19 @@
-"""One network, trained: Adam, cross entropy, 60 to 90 epochs, stopped when the last ten did not improve the
-validation loss.
+"""One network, trained: Adam and cross entropy.
 
 The loss is the mean of two cross entropies, of the service and of its protocol (the summed probability of the
 protocol's services): answers are judged at both levels, and flows of services too rare for the vocabulary still
-teach their protocol. Each (repository, label) weighs with the root of its flows, so that one large capture does not
-outvote ninety small ones. The network that is kept is a moving average of the weights.
+teach their protocol.
+
+Two recipes. `PAPER` is Lopez-Martin et al.'s: flows as they are, every flow weighs the same; only that the learning
+rate goes up and down once over a number of epochs that is set beforehand, which needs fewer of them than waiting until
+the loss no longer falls. `STRANGERS` is ntc's, for networks that will see other people's traffic: flows are changed as
+a stranger's network would change them (`augment`), each (repository, label) weighs with the root of its flows, so that
+one large capture does not outvote ninety small ones, and what is kept is a moving average of the weights.
 """
 
 import hashlib
 import json
+import math
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -20,6 +25,7 @@ import torch
 from . import architectures, evaluate
 from .augment import Knobs as Augmentation
 from .augment import augment
+from .data import FEATURES, SEQUENCE_LENGTH
 from .ports import PortEvidence, input_scale
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -27,31 +33,38 @@ from .ports import PortEvidence, input_scale
 
 @dataclass(frozen=True)
 class Knobs:
-    min_epochs: int = 60
-    max_epochs: int = 90
-    patience: int = 10
     batch: int = 256
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     clip: float = 2.0
-    average: float = 0.998  # of the weights, per step
+    average: float = 0.998  # of the weights, per step; 0: the last weights are kept
     protocol_share: float = 0.5  # of the loss
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    weighted: bool = True  # by (repository, label)^-0.5
+    one_cycle: bool = False  # else the learning rate is constant
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
 
 
+STRANGERS = Knobs(one_cycle=True)
+PAPER = Knobs(weight_decay=0.0, average=0.0, weighted=False, one_cycle=True, augmentation=None)
+RECIPES = {"paper": PAPER, "strangers": STRANGERS}
+
+
+WARM_UP = 0.3  # of a one-cycle run's steps
 HEAVIEST = 8.0  # weight of a flow, the mean being 1
 EVALUATION_BATCH = 1024
+WATCH_EVERY = 4  # epochs
+COST_OF_A_FLOW = 300_000  # beside multiply-adds: what the smallest network takes, on a CPU
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class Targets:
     """Indices of service and protocol in a model's output; -1 where the model does not know the label."""
 
-    def __init__(self, flows, labels, catalogue):
+    def __init__(self, flows, labels, catalogue, weighted=True):
         protocols, self.matrix = evaluate.protocol_matrix(labels, catalogue)
         self.service = positions(flows.service, labels)
         self.protocol = positions(flows.protocol, protocols)
-        self.weight = weights(flows)
+        self.weight = weights(flows) if weighted else np.ones(len(flows), dtype=np.float32)
 
     def tensors(self, device):
         return [torch.as_tensor(array, device=device) for array in (self.service, self.protocol, self.weight)]
@@ -82,7 +95,6 @@ def losses(logits, service, protocol, matrix, protocol_share):
 class Trained:
     network: torch.nn.Module  # on the CPU, ready to answer
     labels: list
-    epochs: int
     history: list
 
 
@@ -115,62 +127,60 @@ def logits_of(network, packets, device):
     return torch.cat(parts)
 
 
-def train(architecture, flows, labels, catalogue, *, name, seed, device, work, knobs=Knobs(), validation=None,
-          epochs=None):
-    """Trains on `flows`; stops by `validation`, or after `epochs` where there is none. Resumes from `work`.
+def train(flows, labels, catalogue, *, architecture, knobs, epochs, seed, length=SEQUENCE_LENGTH,
+          columns=range(len(FEATURES)), device, checkpoint, watched=None, say=print):
+    """Trains on `flows` for so many epochs; goes on from `checkpoint` if that is of the same run.
 
-    `work` is a folder for this run's checkpoint; an unfinished run with the same knobs and data goes on there.
+    `watched` flows are answered now and then, so that one sees how a network comes along; they decide nothing.
     """
-    work = Path(work)
-    work.mkdir(parents=True, exist_ok=True)
-    started_as = fingerprint(architecture, flows, labels, seed, knobs, validation)
-    checkpoint = work / f"{name}.pt"
-    last_epoch = epochs or knobs.max_epochs
+    checkpoint = Path(checkpoint)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(columns)
+    started_as = fingerprint(architecture, flows, labels, seed, knobs, epochs, length, columns)
 
     torch.manual_seed(seed)
     evidence = PortEvidence(flows)
-    network = architectures.build(architecture, len(labels))
+    network = architectures.build(architecture, len(labels), length, columns)
     network[0].fit(flows.packets, input_scale(flows, evidence))
     network.to(device)
-    averaged = architectures.build(architecture, len(labels)).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=knobs.learning_rate, weight_decay=knobs.weight_decay)
     average = Average(network, knobs.average)
     history = []
 
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device)
-        if saved["started_as"] == started_as and len(saved["history"]) <= last_epoch:
+        if saved["started_as"] == started_as:
             network.load_state_dict(saved["network"])
             optimiser.load_state_dict(saved["optimiser"])
             average.state, average.steps = saved["average"], saved["steps"]
             history = saved["history"]
-            print(f"{name}: goes on after epoch {len(history)}", flush=True)
+            say(f"goes on after epoch {len(history)}")
 
-    targets = Targets(flows, labels, catalogue)
+    targets = Targets(flows, labels, catalogue, knobs.weighted)
     usable = np.flatnonzero((targets.service >= 0) | (targets.protocol >= 0))
     service, protocol, weight = (tensor[usable] for tensor in targets.tensors(device))
     packets = torch.as_tensor(flows.packets[usable], device=device)
     server_is_dst = torch.as_tensor(evidence.server_is_dst(flows)[usable], device=device)
     matrix = torch.as_tensor(targets.matrix, device=device)
+    averaged = architectures.build(architecture, len(labels), length, columns).to(device)
+    batches = -(-len(packets) // knobs.batch)
 
-    def finished():
-        if len(history) >= last_epoch or validation is None:
-            return len(history) >= last_epoch
-        return len(history) >= knobs.min_epochs and len(history) - best_epoch(history) >= knobs.patience
-
-    begin = time.monotonic()
-    first = len(history)
-    while not finished():
-        epoch = len(history) + 1
+    for epoch in range(len(history) + 1, epochs + 1):
+        begin = time.process_time() if device.type == "cpu" else time.monotonic()
         # A seed of its own for every epoch: a resumed run draws what an uninterrupted one would have drawn.
         torch.manual_seed(seed * 10_000 + epoch)
         generator = torch.Generator(device=device).manual_seed(seed * 10_000 + epoch)
         network.train()
         total = 0.0
-        for chosen in torch.randperm(len(packets), generator=generator, device=device).split(knobs.batch):
+        order = torch.randperm(len(packets), generator=generator, device=device)
+        for step, chosen in enumerate(order.split(knobs.batch)):
             if len(chosen) < 2:
                 continue  # batch normalisation needs two
-            batch = augment(packets[chosen], server_is_dst[chosen], generator, knobs.augmentation)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(knobs, (epoch - 1) * batches + step, epochs * batches)
+            batch = packets[chosen]
+            if knobs.augmentation:
+                batch = augment(batch, server_is_dst[chosen], generator, knobs.augmentation)
             each = losses(network(batch), service[chosen], protocol[chosen], matrix, knobs.protocol_share)
             loss = (each * weight[chosen]).sum() / weight[chosen].sum()
             optimiser.zero_grad()
@@ -180,52 +190,48 @@ def train(architecture, flows, labels, catalogue, *, name, seed, device, work, k
             average.update(network)
             total += loss.detach() * len(chosen)
 
-        row = {"epoch": epoch, "loss": round(float(total) / len(packets), 5)}
+        seconds = (time.process_time() if device.type == "cpu" else time.monotonic()) - begin
+        row = {"epoch": epoch, "loss": round(float(total) / len(packets), 5), "seconds": round(seconds, 1)}
         averaged.load_state_dict(average.state)
-        if validation is not None:
-            row.update(validate(averaged, validation, labels, catalogue, device, knobs))
+        if watched is not None and (epoch % WATCH_EVERY == 0 or epoch == epochs):
+            row.update(watch(averaged, watched, labels, catalogue, device))
         history.append(row)
-        report(name, row, last_epoch, (time.monotonic() - begin) / (epoch - first))
+        say(f"epoch {epoch}/{epochs}  " + "  ".join(f"{key} {value}" for key, value in row.items() if key != "epoch"))
         torch.save({"started_as": started_as, "network": network.state_dict(), "optimiser": optimiser.state_dict(),
                     "average": average.state, "steps": average.steps, "history": history},
                    checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)
 
     averaged.load_state_dict(average.state)
-    return Trained(averaged.cpu().eval(), labels, len(history), history)
+    return Trained(averaged.cpu().eval(), labels, history)
 
 
-def best_epoch(history):
-    return min(history, key=lambda row: row["validation_loss"])["epoch"]
+def learning_rate(knobs, step, steps):
+    """Constant, or one cycle: from a tenth up to the knob's and down to nothing, along cosines."""
+    if not knobs.one_cycle:
+        return knobs.learning_rate
+    peak = WARM_UP * steps
+    if step < peak:
+        share = 0.1 + 0.9 * (1 - math.cos(math.pi * step / peak)) / 2
+    else:
+        share = (1 + math.cos(math.pi * (step - peak) / (steps - peak))) / 2
+    return knobs.learning_rate * share
 
 
-def validate(network, flows, labels, catalogue, device, knobs):
-    logits = logits_of(network, flows.packets, device)
-    targets = Targets(flows, labels, catalogue)
-    service, protocol, weight = targets.tensors("cpu")
-    known = (service >= 0) | (protocol >= 0)
-    each = losses(logits, service, protocol, torch.as_tensor(targets.matrix), knobs.protocol_share)
-    answers = evaluate.answer(torch.softmax(logits, 1).numpy(), labels, catalogue)
-    return {
-        "validation_loss": round(float((each * weight)[known].sum() / weight[known].sum()), 5),
-        "protocol_accuracy": round(float((answers.protocol == flows.protocol).mean()), 4),
-    }
+def watch(network, flows, labels, catalogue, device):
+    answers = evaluate.answer(torch.softmax(logits_of(network, flows.packets, device), 1).numpy(), labels, catalogue)
+    found = evaluate.scores(flows.protocol, answers.protocol)
+    return {"accuracy": round(found["accuracy"], 4), "weighted_f1": round(found["weighted_f1"], 4)}
 
 
-def report(name, row, last_epoch, seconds):
-    left = (last_epoch - row["epoch"]) * seconds / 60
-    figures = "  ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.items() if key != "epoch")
-    print(f"{name}: epoch {row['epoch']}/{last_epoch}  {figures}  {seconds:.1f} s an epoch, at most "
-          f"{left:.0f} min left", flush=True)
-
-
-def fingerprint(architecture, flows, labels, seed, knobs, validation):
-    """What decides the weights after an epoch; when to stop does not, so a run may be made longer later."""
-    stopping = ("min_epochs", "max_epochs", "patience")
-    recipe = {name: value for name, value in asdict(knobs).items() if name not in stopping}
-    watched = validation.digest() if validation is not None else None
-    parts = [architecture, flows.digest(), labels, seed, recipe, watched]
+def fingerprint(architecture, flows, labels, seed, knobs, epochs, length, columns):
+    """What decides the weights after an epoch."""
+    parts = [architecture, flows.digest(), labels, seed, asdict(knobs), epochs, length, columns]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def probabilities(logits, temperature):
+    return torch.softmax(logits / temperature, dim=1).numpy()
 
 
 def fit_temperature(logits, flows, labels, catalogue):
@@ -250,4 +256,5 @@ def set_up(device):
     """One thread on a CPU: two were 2 to 15 times slower on a busy machine of two cores."""
     if device == "cpu":
         torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
     return torch.device(device)

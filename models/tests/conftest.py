@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ntc_models  # noqa: E402, F401: sets the number of threads, before NumPy is imported
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
 torch.set_num_threads(1)
 
 from ntc_models.catalogue import Service  # noqa: E402

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ntc_models import catalogue, data
+from ntc_models import catalogue, data, ports
 
 FLOWS = catalogue.MODELS / ".work" / "flows.parquet"
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
@@ -35,3 +35,9 @@ def test_every_labelled_flow_is_found_and_the_bundle_was_trained_on_them(labels)
     manifest = tomllib.loads((catalogue.MODELS / "cnn-rnn-2a" / "model.toml").read_text())
     assert manifest["digest"]["training_data_sha256"] == flows.digest()
     assert manifest["output"]["labels"] == data.vocabulary(flows)
+
+
+def test_the_committed_port_table_is_of_these_flows(labels):
+    need(FLOWS, "`ntc extract CAPTURES -o models/.work/flows.parquet --flow-rule corpus` makes it")
+    flows, _ = data.read_flows(FLOWS, labels, catalogue.ClassRules(CORPUS / "classes.csv"))
+    assert ports.COMMITTED.read_text() == ports.table_csv(ports.tables(flows))

@@ -44,7 +44,61 @@ def test_flows_with_unknown_labels_are_wrong_and_given_apart(flows, services):
     labels = ["DNS", "HTTP", "TLS"]  # not TLS.Google
     probabilities = np.stack([flows.protocol == name for name in labels], 1).astype(np.float32)
     answers = evaluate.answer(probabilities, labels, services)
-    service = evaluate.evaluate(flows, answers, labels, services, "service")
+    nothing = np.full(len(flows), None)
+    service = evaluate.evaluate(flows, answers, labels, services, "service", nothing)
     assert (service["flows"], service["known_flows"]) == (240, 180)
     assert (service["accuracy"], service["known_accuracy"]) == (0.75, 1.0)
-    assert evaluate.evaluate(flows, answers, labels, services, "protocol")["accuracy"] == 1.0
+    # The port table is silent of all: every known flow is off-port, the unknown ones are not.
+    assert (service["off_port_flows"], service["off_port_accuracy"]) == (180, 1.0)
+    assert evaluate.evaluate(flows, answers, labels, services, "protocol", nothing)["accuracy"] == 1.0
+
+
+def test_off_port_flows_are_those_that_the_table_has_wrong(flows, services):
+    labels = list(services)
+    table = flows.protocol.copy()
+    table[flows.protocol == "DNS"] = "HTTP"
+    table[flows.protocol == "HTTP"] = None
+    said = flows.service.copy()
+    said[flows.service == "DNS"] = "TLS"
+    probabilities = np.stack([said == name for name in labels], 1).astype(np.float32)
+    found = evaluate.evaluate(flows, evaluate.answer(probabilities, labels, services), labels, services, "protocol",
+                              table)
+    assert found["off_port_flows"] == 120 and found["off_port_accuracy"] == 0.5
+    table = flows.protocol
+    found = evaluate.evaluate(flows, evaluate.answer(probabilities, labels, services), labels, services, "protocol",
+                              table)
+    assert found["off_port_flows"] == 0 and found["off_port_accuracy"] is None
+
+
+def test_the_surest_nine_tenths(flows, services):
+    labels = list(services)
+    right = np.arange(240) >= 24  # the 24 least sure are wrong
+    probabilities = np.full((240, 4), 0.0, dtype=np.float32)
+    for row, name in enumerate(flows.service):
+        said = labels.index(name) if right[row] else (labels.index(name) + 1) % 4
+        probabilities[row, said] = 0.9 if right[row] else 0.3
+    found = evaluate.evaluate(flows, evaluate.answer(probabilities, labels, services), labels, services, "service",
+                              flows.service)
+    assert found["coverage_90_accuracy"] == 1.0 and found["accuracy"] == pytest.approx(0.9)
+
+
+def test_one_vs_rest_by_hand():
+    truth = np.array(["a", "a", "a", "b", "b", "c"], dtype=object)
+    said = np.array(["a", "a", "b", "b", "a", "a"], dtype=object)
+    a, d = evaluate.one_vs_rest(truth, said, ["a", "d"])
+    assert (a["flows"], a["share"], a["accuracy"]) == (3, 0.5, 0.5)
+    assert (a["precision"], a["recall"], a["f1"]) == (0.5, pytest.approx(2 / 3), pytest.approx(4 / 7))
+    assert (d["flows"], d["accuracy"], d["recall"], d["f1"]) == (0, 1.0, None, None)
+
+
+def test_the_most_frequent_labels():
+    assert evaluate.most_frequent(["b", "a", "c", "c", "a", "d"], 3) == ["a", "c", "b"]
+
+
+def test_the_interval_is_of_whole_groups():
+    truth = np.array(["a"] * 100, dtype=object)
+    said = np.array(["a"] * 50 + ["b"] * 50, dtype=object)
+    scattered = evaluate.interval(truth, said, np.arange(100))["accuracy"]
+    blocks = evaluate.interval(truth, said, np.repeat([0, 1], 50))["accuracy"]
+    assert blocks == [0.0, 1.0]
+    assert 0.35 < scattered[0] < 0.45 and 0.55 < scattered[1] < 0.65

@@ -1,6 +1,6 @@
 import numpy as np
 
-from ntc_models.ports import PortEvidence, PortTable, input_scale
+from ntc_models.ports import PortEvidence, PortTable, input_scale, table_csv, tables
 
 
 def test_the_server_is_the_end_that_more_repositories_use(flows):
@@ -38,3 +38,13 @@ def test_the_input_scale_is_monotone_and_sets_served_ports_apart(flows):
     assert scale.shape == (65536,) and (np.diff(scale) >= 0).all()
     assert 0 <= scale[0] and scale[-1] <= 1
     assert scale[443] - scale[442] > 100 * (scale[5001] - scale[5000])
+
+
+def test_the_committed_table_tells_both_ends(flows):
+    text = table_csv(tables(flows))
+    rows = [line.split(",") for line in text.splitlines()]
+    assert rows[0] == ["proto", "port", "repositories", "service", "protocol", "class"]
+    assert ["17", "53", "12", "DNS", "DNS", "management"] in rows
+    assert ["6", "80", "12", "HTTP", "HTTP", "web"] in rows
+    clients = [row for row in rows[1:] if int(row[1]) >= 32768]
+    assert clients and all(row[3:] == ["", "", ""] for row in clients)

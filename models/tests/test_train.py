@@ -5,24 +5,36 @@ import pytest
 import torch
 
 from conftest import make_flows
-from ntc_models import data, study, train
+from ntc_models import data, runs, train
 
-QUICK = train.Knobs(min_epochs=3, max_epochs=3, batch=32, average=0.9)
-
-
-def run(flows, services, work, knobs=QUICK, **options):
-    return train.train("cnn-rnn-2a", flows, data.vocabulary(flows), services, name="test", seed=3, device="cpu",
-                       work=work, knobs=knobs, **options)
+STRANGERS = replace(train.STRANGERS, batch=32, average=0.9)
+PAPER = replace(train.PAPER, batch=32)
 
 
-def test_it_learns_what_is_easy(flows, services, tmp_path):
+def run(flows, services, work, knobs=PAPER, epochs=2, **options):
+    return train.train(flows, data.vocabulary(flows), services, **{
+        "architecture": "rnn-1", "knobs": knobs, "epochs": epochs, "seed": 3, "device": torch.device("cpu"),
+        "checkpoint": work / "test.pt", "say": lambda text: None, **options})
+
+
+@pytest.mark.parametrize("knobs", [PAPER, STRANGERS], ids=["paper", "strangers"])
+def test_it_learns_what_is_easy(flows, services, tmp_path, knobs):
     strangers = make_flows(80, seed=9)
-    trained = run(flows, services, tmp_path, replace(QUICK, min_epochs=12, max_epochs=12), validation=strangers)
-    assert trained.history[-1]["protocol_accuracy"] > 0.9
+    trained = run(flows, services, tmp_path, knobs, epochs=12, architecture="cnn-1", watched=strangers)
+    assert trained.history[-1]["accuracy"] > 0.9
+    assert [row["epoch"] for row in trained.history if "accuracy" in row] == [4, 8, 12]
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(flows, services, tmp_path, monkeypatch):
-    whole = run(flows, services, tmp_path / "whole", epochs=2)
+def test_what_is_watched_decides_nothing(flows, services, tmp_path):
+    alone = run(flows, services, tmp_path / "alone", epochs=4)
+    watched = run(flows, services, tmp_path / "watched", epochs=4, watched=make_flows(80, seed=9))
+    for name, value in alone.network.state_dict().items():
+        assert torch.equal(value, watched.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("knobs", [PAPER, STRANGERS], ids=["paper", "strangers"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(flows, services, tmp_path, monkeypatch, knobs):
+    whole = run(flows, services, tmp_path / "whole", knobs)
     saved = torch.save
 
     def save_and_stop(*arguments):
@@ -32,19 +44,28 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(flows, services, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            run(flows, services, tmp_path / "parts", epochs=2)
+            run(flows, services, tmp_path / "parts", knobs)
     part = tmp_path / "parts" / "test.part"
     part.rename(part.with_suffix(".pt"))
-    resumed = run(flows, services, tmp_path / "parts", epochs=2)
+    said = []
+    resumed = run(flows, services, tmp_path / "parts", knobs, say=said.append)
+    assert said[0] == "goes on after epoch 1" and len(said) == 2
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
 
 
-def test_it_stops_when_the_last_epochs_were_no_better(flows, services, tmp_path, monkeypatch):
-    losses = iter([3.0, 2.0, 2.5, 2.5, 2.5, 2.5, 2.5])
-    monkeypatch.setattr(train, "validate", lambda *_: {"validation_loss": next(losses)})
-    knobs = replace(QUICK, min_epochs=3, max_epochs=7, patience=3)
-    assert run(flows, services, tmp_path, knobs, validation=flows).epochs == 5
+def test_a_checkpoint_of_another_run_is_not_used(flows, services, tmp_path):
+    run(flows, services, tmp_path, epochs=1)
+    said = []
+    run(flows, services, tmp_path, epochs=1, seed=4, say=said.append)
+    assert said[0].startswith("epoch 1/1")
+
+
+def test_one_cycle_goes_up_and_down_to_nothing():
+    rates = [train.learning_rate(train.PAPER, step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1 * train.PAPER.learning_rate)
+    assert max(rates) == rates[30] == train.PAPER.learning_rate and rates[100] == pytest.approx(0)
+    assert train.learning_rate(train.Knobs(), 7, 100) == train.Knobs().learning_rate
 
 
 def test_weights_give_every_repository_a_voice(flows):
@@ -71,10 +92,8 @@ def test_the_temperature_undoes_overconfidence(flows, services):
         logits[row, labels.index(said)] = 12.0
     logits = torch.as_tensor(logits, dtype=torch.float32)
     assert train.fit_temperature(logits, flows, labels, services) > 3
-    probability = study.probabilities(logits, 5.0)
-    least = study.least_confidence(probability, flows, labels, services)
+    probability = train.probabilities(logits, 5.0)
+    least = runs.least_confidence(probability, flows, labels, services)
     said = train.evaluate.answer(probability, labels, services)
     right = said.protocol == flows.protocol
     assert 0.98 <= (said.confidence[right] >= least - 1e-3).mean()
-    found = study.answered(probability, flows, labels, services, least)
-    assert 0.5 < found["accuracy"] <= 1 and 0.5 < found["share"] <= 1

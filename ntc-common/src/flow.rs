@@ -94,20 +94,25 @@ pub mod flow_flags {
     pub const RST: u64 = 8;
     /// The table forgot the flow while its label lived, and took it up again: it is not classified again.
     pub const RESUMED: u64 = 16;
+    /// It began while the agent was behind: it is not recorded.
+    pub const SHED: u64 = 32;
     /// FIN from both sides.
     pub const FINS: u64 = FIN_FORWARD | FIN_BACKWARD;
 }
 
 shared_struct! {
-    /// What is known of a live flow. Times are ns of packet time.
+    /// What is known of a live flow. Times are ns of packet time. What a packet changes, and what decides who gives
+    /// way in a full table, stands in the second half: one cache line of a [`FlowSlot`](crate::table::FlowSlot).
     pub struct FlowState: 80 {
         /// First packet; with the key it names the flow.
         pub start_ns: u64,
-        /// Latest packet.
-        pub last_ns: u64,
         /// The closing packet (second FIN, or RST); 0 while open.
         pub closed_ns: u64,
-        /// Packets that asked for a place in the sequence; grows to the rule's length.
+        /// VLAN id of the first packet, or 0xffff.
+        pub vlan: u64,
+        /// Latest packet.
+        pub last_ns: u64,
+        /// Packets that asked for a place in the sequence; grows until the rule's length is reached.
         pub sequence: u64,
         /// [`flow_flags`].
         pub flags: u64,
@@ -115,8 +120,6 @@ shared_struct! {
         pub packets: [u64; 2],
         /// IP bytes from and to the source, headers included.
         pub bytes: [u64; 2],
-        /// VLAN id of the first packet, or 0xffff.
-        pub vlan: u64,
     }
 }
 
@@ -132,6 +135,8 @@ pub enum End {
     Idle = 3,
     /// The capture ended.
     Eof = 4,
+    /// A table that was full gave it up (capture files only).
+    Evicted = 5,
 }
 
 impl End {
@@ -142,6 +147,7 @@ impl End {
             Self::Rst => "rst",
             Self::Idle => "idle",
             Self::Eof => "eof",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -152,16 +158,33 @@ impl End {
             2 => Self::Rst,
             3 => Self::Idle,
             4 => Self::Eof,
+            5 => Self::Evicted,
             _ => return None,
         })
     }
 }
 
+/// What a flow is worth to a table that has no room for all, least first.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is over.
+    Over = 0,
+    /// Nobody has answered: scans and spoofed senders make nothing else.
+    Unanswered = 1,
+    /// Both sides have sent, the sequence is not full.
+    Incomplete = 2,
+    /// The sequence is full: it is, or is about to be, labelled for good.
+    Complete = 3,
+}
+
 /// What becomes of a packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Place in the sequence, if the packet is to be recorded.
+    /// Place in the sequence, if the packet is to be recorded: the first, where it stands for several.
     pub index: Option<u8>,
+    /// Places that its wire packets got.
+    pub places: u32,
     /// 0: from the flow's source. 1: to it.
     pub direction: u8,
     /// The packet closes the flow.
@@ -174,13 +197,13 @@ impl FlowState {
     pub const fn begin(packet: &Packet, now_ns: u64) -> Self {
         Self {
             start_ns: now_ns,
-            last_ns: now_ns,
             closed_ns: 0,
+            vlan: packet.vlan as u64,
+            last_ns: now_ns,
             sequence: 0,
             flags: if packet.from_upper { flow_flags::UPPER_IS_SOURCE } else { 0 },
             packets: [0; 2],
             bytes: [0; 2],
-            vlan: packet.vlan as u64,
         }
     }
 
@@ -214,6 +237,29 @@ impl FlowState {
         self.idle(protocol, now_ns, rule).then_some(if closed { self.close_reason() } else { End::Idle })
     }
 
+    /// What the flow is worth to a table that has no room for all.
+    #[inline(always)]
+    pub fn standing(&self, protocol: u8, now_ns: u64, rule: &FlowRule) -> Standing {
+        // Whether it is closed stands in the other cache line: looked at only if there was a FIN or RST.
+        let ending = self.flags & (flow_flags::FINS | flow_flags::RST) != 0;
+        if self.idle(protocol, now_ns, rule) || (ending && self.over(protocol, now_ns, rule).is_some()) {
+            Standing::Over
+        } else if self.sequence >= rule.sequence_length && self.flags & flow_flags::SHED == 0 {
+            Standing::Complete
+        } else if self.packets[0] != 0 && self.packets[1] != 0 {
+            Standing::Incomplete
+        } else {
+            Standing::Unanswered
+        }
+    }
+
+    /// Marks a flow that begins while the agent is behind: nothing of it is recorded.
+    #[inline(always)]
+    pub const fn shed(&mut self, rule: &FlowRule) {
+        self.flags |= flow_flags::SHED;
+        self.sequence = rule.sequence_length;
+    }
+
     #[inline(always)]
     fn idle(&self, protocol: u8, now_ns: u64, rule: &FlowRule) -> bool {
         now_ns.saturating_sub(self.last_ns) > rule.idle_ns(protocol)
@@ -231,7 +277,7 @@ impl FlowState {
         }
     }
 
-    /// Accounts a packet that belongs to the flow.
+    /// Accounts a packet that belongs to the flow: all its wire packets at once, as if each had come by itself.
     #[inline(always)]
     pub fn account<W: Words>(&mut self, packet: &Packet, now_ns: u64, rule: &FlowRule) -> Step {
         let from_source = packet.from_upper == (self.flags & flow_flags::UPPER_IS_SOURCE != 0);
@@ -239,17 +285,23 @@ impl FlowState {
         if now_ns > self.last_ns {
             self.last_ns = now_ns;
         }
-        W::fetch_add(&mut self.packets[direction], 1);
-        W::fetch_add(&mut self.bytes[direction], u64::from(packet.ip_len));
+        let segments = u64::from(packet.segments);
+        W::fetch_add(&mut self.packets[direction], segments);
+        W::fetch_add(&mut self.bytes[direction], packet.wire_bytes());
         let closes = self.close::<W>(packet, from_source, now_ns, rule);
         // Looked at before it is taken, so that a long flow does not count its packets here as well.
-        let index = if self.sequence < rule.sequence_length {
-            let place = W::fetch_add(&mut self.sequence, 1);
-            if place < rule.sequence_length { Some(place as u8) } else { None }
+        let (index, places) = if self.sequence < rule.sequence_length {
+            let place = W::fetch_add(&mut self.sequence, segments);
+            if place < rule.sequence_length {
+                let free = rule.sequence_length - place;
+                (Some(place as u8), if segments < free { segments } else { free })
+            } else {
+                (None, 0)
+            }
         } else {
-            None
+            (None, 0)
         };
-        Step { index, direction: direction as u8, closes }
+        Step { index, places: places as u32, direction: direction as u8, closes }
     }
 
     #[inline(always)]
@@ -293,9 +345,12 @@ impl FlowState {
             start_ns: self.start_ns,
             timestamp_ns: now_ns,
             payload_len: packet.payload_len,
+            segment_len: packet.segment_len,
             ifindex,
             window: packet.window,
             vlan: packet.vlan,
+            segments: packet.segments as u16,
+            places: step.places as u16,
             index,
             flags: step.direction * record_flags::TO_SOURCE
                 + (self.flags & flow_flags::UPPER_IS_SOURCE) as u8 * record_flags::UPPER_IS_SOURCE,

@@ -4,7 +4,6 @@ use core::fmt::{self, Write};
 
 use crate::{
     ABI_VERSION,
-    flow::FlowState,
     key::FlowKey,
     label::{Heartbeat, Label},
     limits::MAX_SERVICES,
@@ -39,8 +38,7 @@ pub fn write_c_header(out: &mut impl Write) -> fmt::Result {
          /* ntc, ABI version {ABI_VERSION}. Written from ntc-common by `cargo test -p ntc-common`; do not edit.\n \
          *\n \
          * Pinned maps, under /sys/fs/bpf/ntc/v{ABI_VERSION}/:\n \
-         *   LABELS     LRU hash   struct ntc_flow_key -> struct ntc_label\n \
-         *   FLOWS      LRU hash   struct ntc_flow_key -> struct ntc_flow_state\n \
+         *   LABELS     hash       struct ntc_flow_key -> struct ntc_label\n \
          *   HEARTBEAT  array [1]  struct ntc_heartbeat: use labels only while bpf_jiffies64() < deadline\n \
          *\n \
          * The key is the same for both directions: the end with the smaller (address, port), compared as\n \
@@ -54,7 +52,6 @@ pub fn write_c_header(out: &mut impl Write) -> fmt::Result {
     )?;
     write_struct::<FlowKey>(out)?;
     write_struct::<Label>(out)?;
-    write_struct::<FlowState>(out)?;
     write_struct::<Heartbeat>(out)?;
     writeln!(out, "\n#endif /* NTC_H */")
 }

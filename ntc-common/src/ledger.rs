@@ -8,8 +8,9 @@ pub const NOT_FLOW: usize = ParseError::ALL.len();
 shared_struct! {
     /// Per-CPU counts of wire packets, of which each goes exactly one way:
     /// `seen = recorded + gated + ring_full + table_full + sum(not_flow)`.
-    /// Those after `table_full` are counted apart.
-    pub struct Ledger: 208 {
+    /// Those after `table_full` are counted apart. A super-packet (GSO, GRO) counts as the packets that it is on the
+    /// wire; its places beyond the sequence are `gated`.
+    pub struct Ledger: 224 {
         /// Packets that reached a capture program and are its to account.
         pub seen: u64,
         /// Packets that left a record.
@@ -24,8 +25,12 @@ shared_struct! {
         pub new_flows: u64,
         /// Flows that the table forgot and took up again under a live label.
         pub resumed_flows: u64,
-        /// Packets that stood for several on the wire (GSO, GRO).
+        /// Flows that began while the agent was behind: their packets are in `gated`.
+        pub shed_flows: u64,
+        /// Buffers that stood for several packets on the wire (GSO, GRO), whether of a flow or not.
         pub super_packets: u64,
+        /// Those of them whose wire packets could not be told, accounted as one.
+        pub unsplit: u64,
         /// Packets with an IP length of 0 whose own length was taken.
         pub zero_ip_len: u64,
         /// By [`ParseError`], in the order of [`ParseError::ALL`].
@@ -43,7 +48,9 @@ impl Ledger {
         table_full: 0,
         new_flows: 0,
         resumed_flows: 0,
+        shed_flows: 0,
         super_packets: 0,
+        unsplit: 0,
         zero_ip_len: 0,
         not_flow: [0; NOT_FLOW],
     };
@@ -72,7 +79,9 @@ impl Ledger {
         self.table_full += other.table_full;
         self.new_flows += other.new_flows;
         self.resumed_flows += other.resumed_flows;
+        self.shed_flows += other.shed_flows;
         self.super_packets += other.super_packets;
+        self.unsplit += other.unsplit;
         self.zero_ip_len += other.zero_ip_len;
         for (mine, theirs) in self.not_flow.iter_mut().zip(&other.not_flow) {
             *mine += theirs;

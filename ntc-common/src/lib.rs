@@ -9,12 +9,15 @@
 //! | [`source`] | [`PacketSource`](source::PacketSource): reading packet bytes by offset | - |
 //! | [`link`] | link types, and the way from a link header to the network header | - |
 //! | [`parse`] | the header parser | [`Packet`](packet::Packet), [`ParseError`](error::ParseError) |
-//! | [`key`] | [`FlowKey`](key::FlowKey), canonical 5-tuple | key of `FLOWS` and `LABELS`, 40 bytes |
-//! | [`flow`] | flow state and the flow rule | value of `FLOWS`, 80 bytes |
-//! | [`record`] | one packet of a sequence | ring buffer `PACKETS`, 72 bytes |
+//! | [`offload`] | super-packets (GSO, GRO) taken apart | - |
+//! | [`key`] | [`FlowKey`](key::FlowKey), canonical 5-tuple | key of `LABELS`, 40 bytes |
+//! | [`flow`] | flow state and the flow rule | in [`FlowSlot`](table::FlowSlot), 80 bytes |
+//! | [`table`] | where a flow stands, and who gives way | values of `FLOW_SETS`, `FLOWS`, `FLOW_HASH` |
+//! | [`record`] | one packet of a sequence, or the wire packets of a super-packet | ring buffer `PACKETS`, 80 bytes |
 //! | [`ledger`] | one counter for each way a packet can go | value of `LEDGER` |
 //! | [`label`] | the answer for a flow, and the heartbeat it hangs on | value of `LABELS`, 32 bytes |
 //! | [`policy`] | what the kernel does with an answer | values of `SERVICES`, `CLASSES` |
+//! | [`witness`] | which program ran on which interface | values of `WITNESS` |
 //! | [`header`] | the C header for other people's tc programs | text |
 #![cfg_attr(not(test), no_std)]
 
@@ -29,14 +32,17 @@ pub mod label;
 pub mod ledger;
 pub mod limits;
 pub mod link;
+pub mod offload;
 pub mod packet;
 pub mod parse;
 pub mod policy;
 pub mod record;
 pub mod source;
+pub mod table;
+pub mod witness;
 
-/// Version of every layout in this crate, and part of the pin path (`/sys/fs/bpf/ntc/v1`).
+/// Version of every layout in this crate, and part of the pin path (`/sys/fs/bpf/ntc/v2`).
 ///
 /// Any change to a shared struct, a map's meaning or a counter's place must raise it; the golden C header
 /// in `docs/ntc.h` makes such a change visible.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

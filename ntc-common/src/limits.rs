@@ -15,6 +15,9 @@ pub const SEQUENCE_LENGTH: usize = 20;
 /// Live flows that the kernel's table holds unless configured otherwise.
 pub const DEFAULT_MAX_FLOWS: u32 = 65_536;
 
+/// Places in each set of the flow table.
+pub const FLOW_WAYS: usize = 7;
+
 /// Bytes of the record ring unless configured otherwise; a power of two of pages.
 pub const DEFAULT_RING_BYTES: u32 = 4 << 20;
 

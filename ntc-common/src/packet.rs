@@ -13,11 +13,21 @@ pub mod tcp_flags {
     pub const SYN: u8 = 0x02;
     /// Reset the connection.
     pub const RST: u8 = 0x04;
+    /// Hand the data to the application.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgement field counts.
     pub const ACK: u8 = 0x10;
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: u8 = 0x80;
 }
 
+/// The hop-by-hop header with the jumbo payload option (RFC 2675), in bytes.
+pub const JUMBO_HEADER: u32 = 8;
+
 /// The header fields of one TCP or UDP packet that ntc uses: no payload, no more.
+///
+/// Of a packet that stands for several on the wire it describes the last, once it was
+/// [taken apart](crate::offload); those before it differ from it in length and TCP flags only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// The flow, without direction.
@@ -41,6 +51,12 @@ pub struct Packet {
     /// The IP length field was 0 and the packet's own length was taken: an offloaded frame, or a jumbogram
     /// (RFC 2675).
     pub zero_ip_len: bool,
+    /// An IPv6 hop-by-hop header names that length.
+    pub jumbo: bool,
+    /// Wire packets that it stands for: 1 unless it was taken apart.
+    pub segments: u32,
+    /// TCP or UDP payload in bytes of each of them but the last.
+    pub segment_len: u32,
 }
 
 impl Packet {
@@ -56,7 +72,17 @@ impl Packet {
         vlan: NO_VLAN,
         ip_offset: 0,
         zero_ip_len: false,
+        jumbo: false,
+        segments: 1,
+        segment_len: 0,
     };
+
+    /// IP bytes of all its wire packets, headers included.
+    #[inline(always)]
+    pub const fn wire_bytes(&self) -> u64 {
+        let header_len = self.ip_len - self.payload_len;
+        self.ip_len as u64 + (self.segments - 1) as u64 * (header_len + self.segment_len) as u64
+    }
 
     /// A SYN without ACK: somebody opens a connection.
     #[inline(always)]

@@ -32,6 +32,8 @@ struct Ip {
     /// More fragments follow: the UDP length speaks of all of them.
     first_fragment: bool,
     zero_len: bool,
+    /// Its length stands in a hop-by-hop header.
+    jumbo: bool,
 }
 
 /// Reads the headers of one packet into `packet`, which holds nothing of use after an error.
@@ -85,6 +87,7 @@ fn ipv4<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
         transport: start + header_len,
         first_fragment: fragment & 0x2000 != 0,
         zero_len,
+        jumbo: false,
     })
 }
 
@@ -149,6 +152,7 @@ fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
         transport: offset,
         first_fragment,
         zero_len,
+        jumbo: zero_len && fixed[6] == IPV6_HOP_BY_HOP,
     })
 }
 
@@ -200,5 +204,8 @@ fn transport<S: PacketSource>(
     packet.vlan = network.vlan;
     packet.ip_offset = network.offset as u16;
     packet.zero_ip_len = ip.zero_len;
+    packet.jumbo = ip.jumbo;
+    packet.segments = 1;
+    packet.segment_len = 0;
     Ok(())
 }

@@ -134,4 +134,6 @@ pub mod interface_flags {
     pub const ENFORCED: u32 = 4;
     /// XDP is not to be had here: packets are accounted at tc ingress.
     pub const CAPTURED_AT_TC: u32 = 8;
+    /// What comes in here was accounted on a device below: a captured port of this bridge, the card of this VLAN.
+    pub const CAPTURED_BELOW: u32 = 16;
 }

@@ -4,6 +4,8 @@
 mod concurrent;
 #[path = "flow/events.rs"]
 mod events;
+#[path = "flow/model.rs"]
+mod model;
 #[path = "flow/reference.rs"]
 mod reference;
 #[path = "flow/scenarios.rs"]

@@ -23,8 +23,8 @@ fn sizes_are_the_abi() {
         ("FlowKey", size_of::<FlowKey>(), 40),
         ("FlowRule", size_of::<FlowRule>(), 40),
         ("FlowState", size_of::<FlowState>(), 80),
-        ("PacketRecord", size_of::<PacketRecord>(), 72),
-        ("Ledger", size_of::<Ledger>(), 208),
+        ("PacketRecord", size_of::<PacketRecord>(), 80),
+        ("Ledger", size_of::<Ledger>(), 224),
         ("Label", size_of::<Label>(), 32),
         ("Heartbeat", size_of::<Heartbeat>(), 16),
         ("ServiceAction", size_of::<ServiceAction>(), 4),
@@ -73,11 +73,12 @@ fn numbers_of_ends_and_stages() {
     for number in 0..=u8::MAX {
         assert_eq!(
             End::from_number(number).map(|end| end as u8),
-            (1..=4).contains(&number).then_some(number)
+            (1..=5).contains(&number).then_some(number)
         );
         assert_eq!(Stage::from_number(number).map(|s| s as u8), (1..=2).contains(&number).then_some(number));
     }
-    assert_eq!([End::Fin, End::Rst, End::Idle, End::Eof].map(End::name), ["fin", "rst", "idle", "eof"]);
+    let ends = [End::Fin, End::Rst, End::Idle, End::Eof, End::Evicted];
+    assert_eq!(ends.map(End::name), ["fin", "rst", "idle", "eof", "evicted"]);
     assert_eq!([Stage::Provisional, Stage::Final].map(Stage::name), ["provisional", "final"]);
 }
 
@@ -91,7 +92,9 @@ fn distinct(factor: u64) -> Ledger {
         table_full: 7 * factor,
         new_flows: 11 * factor,
         resumed_flows: 13 * factor,
+        shed_flows: 29 * factor,
         super_packets: 17 * factor,
+        unsplit: 23 * factor,
         zero_ip_len: 19 * factor,
         not_flow: [0; NOT_FLOW],
     };
@@ -135,10 +138,12 @@ fn a_ledger_closes_when_each_packet_went_one_way() {
         off.seen += 1;
         assert!(off.closes());
     }
-    let apart: [fn(&mut Ledger) -> &mut u64; 4] = [
+    let apart: [fn(&mut Ledger) -> &mut u64; 6] = [
         |ledger| &mut ledger.new_flows,
         |ledger| &mut ledger.resumed_flows,
+        |ledger| &mut ledger.shed_flows,
         |ledger| &mut ledger.super_packets,
+        |ledger| &mut ledger.unsplit,
         |ledger| &mut ledger.zero_ip_len,
     ];
     for counter in apart {

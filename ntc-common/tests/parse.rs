@@ -4,6 +4,8 @@ mod packets;
 
 #[path = "parse/errors.rs"]
 mod errors;
+#[path = "parse/invariants.rs"]
+mod invariants;
 #[path = "parse/ip.rs"]
 mod ip;
 #[path = "parse/key.rs"]

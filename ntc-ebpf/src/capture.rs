@@ -1,7 +1,12 @@
 //! The way of a packet through capture: parse, flow, record, each step counted.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use ntc_common::{link::LinkType, parse::parse, source::PacketSource};
+use ntc_common::{
+    link::LinkType,
+    offload::{Offload, Split},
+    packet::Packet,
+    parse::parse,
+    source::PacketSource,
+};
 
 use crate::{
     flows, ledger,
@@ -13,43 +18,69 @@ use crate::{
 /// 16 + [`ParseError`](ntc_common::error::ParseError) no flow.
 pub type Outcome = u32;
 
-/// Accounts one packet.
+/// A function of its own: it reads the packet from memory, and is verified once for all ways through the parser.
+#[inline(never)]
+fn split(offload: &Offload, packet: &mut Packet) -> Split {
+    offload.split(packet)
+}
+
+/// Accounts one packet, or the wire packets of a super-packet.
 #[inline(always)]
 pub fn packet<S: PacketSource + Metadata>(source: &S, link: LinkType, ifindex: u32) -> Outcome {
     let (Some(ledger), Some(scratch)) = (ledger::this_cpu(), scratch::this_cpu()) else { return 0 };
-    let Scratch { packet, fresh } = scratch;
-    ledger.seen += 1;
-    if let Err(error) = parse(source, link, packet) {
-        ledger::not_flow(ledger, error);
-        return 16 + error as u32;
+    let Scratch { packet, .. } = &mut *scratch;
+    let error = parsed(source, link, packet);
+    if error != PARSED {
+        let mut packets = 1;
+        if let Some(offload) = source.offload() {
+            ledger::offloaded(ledger, offload.uncounted());
+            packets = u64::from(offload.segments.max(1));
+        }
+        ledger::not_flow(ledger, error, packets);
+        return 16 + error;
     }
-    if source.is_super_packet() {
-        ledger.super_packets += 1;
+    if let Some(offload) = source.offload() {
+        ledger::offloaded(ledger, split(&offload, packet));
     }
     if let Some(vlan) = source.stripped_vlan() {
         packet.vlan = vlan;
     }
+    let packets = u64::from(packet.segments);
+    ledger.seen += packets;
     if packet.zero_ip_len {
         ledger.zero_ip_len += 1;
     }
-    // SAFETY: the helper takes no argument and only reads a clock.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    match flows::account(packet, fresh, now_ns, ifindex, ledger) {
-        flows::Fate::Recorded => {
-            ledger.recorded += 1;
+    match flows::account(scratch, ifindex) {
+        flows::Fate::Recorded(places) => {
+            ledger.recorded += places;
+            ledger.gated += packets - places;
             0
         }
         flows::Fate::Gated => {
-            ledger.gated += 1;
+            ledger.gated += packets;
             1
         }
-        flows::Fate::RingFull => {
-            ledger.ring_full += 1;
+        flows::Fate::RingFull(places) => {
+            ledger.ring_full += places;
+            ledger.gated += packets - places;
             2
         }
         flows::Fate::TableFull => {
-            ledger.table_full += 1;
+            ledger.table_full += packets;
             3
         }
+    }
+}
+
+/// No [`ParseError`](ntc_common::error::ParseError).
+const PARSED: u32 = u32::MAX;
+
+/// The parser's error as a number, or [`PARSED`]. A function of its own: inlined, its part of the stack of 512 bytes
+/// would be taken while the flow is looked up.
+#[inline(never)]
+fn parsed<S: PacketSource>(source: &S, link: LinkType, packet: &mut Packet) -> u32 {
+    match parse(source, link, packet) {
+        Ok(()) => PARSED,
+        Err(error) => error as u32,
     }
 }

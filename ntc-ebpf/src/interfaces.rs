@@ -1,7 +1,10 @@
 //! `INTERFACES`: what ntc does on which interface. Written by the agent.
 
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
-use ntc_common::{limits::MAX_INTERFACES, policy::interface_flags::CAPTURED};
+use ntc_common::{
+    limits::MAX_INTERFACES,
+    policy::interface_flags::{CAPTURED, CAPTURED_BELOW},
+};
 
 #[btf_map]
 static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }> = HashMap::new();
@@ -17,5 +20,6 @@ pub fn flags(ifindex: u32) -> u32 {
 /// elsewhere.
 #[inline(always)]
 pub fn accounts_at_egress(flags: u32, ingress_ifindex: u32) -> bool {
-    flags & CAPTURED != 0 && (ingress_ifindex == 0 || self::flags(ingress_ifindex) & CAPTURED == 0)
+    flags & CAPTURED != 0
+        && (ingress_ifindex == 0 || self::flags(ingress_ifindex) & (CAPTURED | CAPTURED_BELOW) == 0)
 }

@@ -1,16 +1,17 @@
-//! `LABELS`: the answers, written by the agent, pinned for everybody.
+//! `LABELS`: the answers, written by the agent, pinned for everybody. No LRU: which label gives way is the agent's
+//! to say, or a flood would.
 
-use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use ntc_common::{key::FlowKey, label::Label, limits::DEFAULT_MAX_FLOWS};
 
 #[btf_map]
-static LABELS: LruHashMap<FlowKey, Label, { DEFAULT_MAX_FLOWS as usize }> = LruHashMap::new();
+static LABELS: HashMap<FlowKey, Label, { DEFAULT_MAX_FLOWS as usize }> = HashMap::new();
 
 /// The answer for a flow.
 #[inline(always)]
 pub fn get(key: &FlowKey) -> Option<&'static Label> {
-    // SAFETY: an element's memory stays mapped until the program returns. LRU elements are reused at once, so
-    // in the short time in which a label is replaced or evicted another flow's may be read: for one packet.
+    // SAFETY: an element's memory stays mapped until the program returns. A preallocated element may be reused at
+    // once: in the short time in which a label is replaced, another flow's may be read, for one packet.
     unsafe { LABELS.get(key) }
 }
 

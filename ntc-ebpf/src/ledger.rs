@@ -1,7 +1,7 @@
 //! `LEDGER`: where each packet went.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use ntc_common::{error::ParseError, ledger::Ledger};
+use ntc_common::{ledger::Ledger, offload::Split};
 
 #[btf_map]
 static LEDGER: PerCpuArray<Ledger, 1> = PerCpuArray::new();
@@ -14,10 +14,24 @@ pub fn this_cpu() -> Option<&'static mut Ledger> {
     Some(unsafe { &mut *ledger })
 }
 
-/// Counts a packet that belongs to no flow.
+/// Counts a buffer that stood for several packets, or would not tell for how many.
 #[inline(always)]
-pub fn not_flow(ledger: &mut Ledger, error: ParseError) {
+pub fn offloaded(ledger: &mut Ledger, split: Split) {
+    match split {
+        Split::One => {}
+        Split::Several => ledger.super_packets += 1,
+        Split::Unknown => {
+            ledger.super_packets += 1;
+            ledger.unsplit += 1;
+        }
+    }
+}
+
+/// Counts packets that belong to no flow, by their [`ParseError`](ntc_common::error::ParseError).
+#[inline(always)]
+pub fn not_flow(ledger: &mut Ledger, error: u32, packets: u64) {
+    ledger.seen += packets;
     if let Some(counter) = ledger.not_flow.get_mut(error as usize) {
-        *counter += 1;
+        *counter += packets;
     }
 }

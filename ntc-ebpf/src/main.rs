@@ -14,7 +14,7 @@
 //! Every program lets every packet pass: ntc tells and marks, it never drops.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(missing_docs, reason = "the program macros make functions without the docs they were given")]
 #![expect(internal_features, reason = "BPF's target has no atomic read-modify-write types; see words.rs")]
 #![expect(
@@ -35,6 +35,7 @@ mod policy;
 mod scratch;
 mod settings;
 mod source;
+mod witness;
 mod words;
 
 use aya_ebpf::{
@@ -42,14 +43,20 @@ use aya_ebpf::{
     macros::{classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
-use ntc_common::{link::LinkType, policy::interface_flags};
+use ntc_common::{
+    link::LinkType,
+    policy::interface_flags,
+    witness::{TC_EGRESS, TC_INGRESS, XDP},
+};
 
 use crate::source::{Skb, XdpBytes};
 
 /// Accounts packets that come in on a captured interface. `frags`: a large MTU would refuse it otherwise.
 #[xdp(frags)]
 pub fn ntc_xdp(ctx: XdpContext) -> u32 {
-    let outcome = capture::packet(&XdpBytes::new(&ctx), LinkType::Ethernet, ctx.ingress_ifindex() as u32);
+    let ifindex = ctx.ingress_ifindex() as u32;
+    witness::ran(ifindex, XDP);
+    let outcome = capture::packet(&XdpBytes::new(&ctx), LinkType::Ethernet, ifindex);
     log(&ctx, outcome);
     XDP_PASS
 }
@@ -59,6 +66,7 @@ pub fn ntc_xdp(ctx: XdpContext) -> u32 {
 pub fn ntc_tc_ingress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
     let (ifindex, flags) = (skb.ifindex(), interfaces::flags(skb.ifindex()));
+    witness::ran(ifindex, TC_INGRESS);
     if flags & interface_flags::CAPTURED_AT_TC != 0 {
         log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
     }
@@ -74,6 +82,7 @@ pub fn ntc_tc_ingress(ctx: TcContext) -> i32 {
 pub fn ntc_tc_egress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
     let (ifindex, flags) = (skb.ifindex(), interfaces::flags(skb.ifindex()));
+    witness::ran(ifindex, TC_EGRESS);
     if interfaces::accounts_at_egress(flags, skb.ingress_ifindex()) {
         log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
     }

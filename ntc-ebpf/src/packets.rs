@@ -1,8 +1,9 @@
 //! `PACKETS`: the ring that carries sequences to the agent.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     btf_maps::RingBuf,
+    helpers::bpf_ringbuf_query,
     macros::btf_map,
 };
 use ntc_common::{limits::DEFAULT_RING_BYTES, record::PacketRecord};
@@ -19,4 +20,13 @@ pub fn send(wake: bool, record: impl FnOnce() -> PacketRecord) -> bool {
     entry.write(record());
     entry.submit(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }.into());
     true
+}
+
+/// Whether the agent is behind: three quarters of the ring are waiting for it. New flows are shed then, so that those
+/// whose beginning is recorded get the rest of their sequence.
+#[inline(always)]
+pub fn crowded() -> bool {
+    // SAFETY: the ring is a map of this object; the helper only reads.
+    let query = |what: u32| unsafe { bpf_ringbuf_query((&raw const PACKETS).cast_mut().cast(), what.into()) };
+    query(BPF_RB_AVAIL_DATA) > query(BPF_RB_RING_SIZE) / 4 * 3
 }

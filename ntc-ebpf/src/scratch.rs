@@ -1,12 +1,14 @@
 //! `SCRATCH`: room for what is too large for BPF's stack of 512 bytes.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use ntc_common::{flow::FlowState, packet::Packet};
+use ntc_common::{flow::FlowState, packet::Packet, table::Place};
 
 /// What a program works on while it runs.
 pub struct Scratch {
     /// The packet at hand.
     pub packet: Packet,
+    /// Where its flow may stand.
+    pub place: Place,
     /// A flow that it may begin.
     pub fresh: FlowState,
 }

@@ -7,14 +7,17 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
     programs::{TcContext, XdpContext},
 };
-use ntc_common::source::{PacketSource, Plain};
+use ntc_common::{
+    offload::Offload,
+    source::{PacketSource, Plain},
+};
 
 /// What the hook knows of a packet beside its bytes.
 pub trait Metadata {
     /// Id of a VLAN tag that the device or the kernel took out of the bytes.
     fn stripped_vlan(&self) -> Option<u16>;
-    /// Whether the packet stands for several on the wire (GSO, GRO).
-    fn is_super_packet(&self) -> bool;
+    /// How the packet stands for several on the wire (GSO, GRO), if it does.
+    fn offload(&self) -> Option<Offload>;
 }
 
 /// The linear part of an XDP frame, by direct access.
@@ -63,8 +66,9 @@ impl Metadata for XdpBytes {
     }
 
     #[inline(always)]
-    fn is_super_packet(&self) -> bool {
-        false
+    fn offload(&self) -> Option<Offload> {
+        // Native XDP is before GRO.
+        None
     }
 }
 
@@ -139,9 +143,18 @@ impl Metadata for Skb {
         let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
         if present == 0 { None } else { Some(tci as u16 & 0x0fff) }
     }
+
     #[inline(always)]
-    fn is_super_packet(&self) -> bool {
+    fn offload(&self) -> Option<Offload> {
         // SAFETY: as in `ifindex`.
-        unsafe { (*self.skb).gso_size != 0 }
+        unsafe {
+            let segment_len = (*self.skb).gso_size;
+            if segment_len == 0 {
+                return None;
+            }
+            // At ingress `wire_len` is without the link header, and no longer than the buffer.
+            let repeated_len = (*self.skb).wire_len.saturating_sub((*self.skb).len);
+            Some(Offload { segments: (*self.skb).gso_segs, segment_len, repeated_len })
+        }
     }
 }

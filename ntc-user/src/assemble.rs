@@ -161,14 +161,14 @@ impl Assembler {
         flow.last_ns = flow.last_ns.max(record.timestamp_ns);
         if !flow.queued {
             flow.queued = true;
-            let due = flow.last_ns + self.settings.pause_ns;
+            let due = flow.last_ns.saturating_add(self.settings.pause_ns);
             self.pauses.push(Reverse((due, record.key, record.start_ns)));
         }
         let closes = End::from_number(record.end).is_some();
         if closes {
             flow.closed = true;
             // From here on it is forgotten sooner.
-            let due = flow.last_ns + self.settings.rule.linger_ns;
+            let due = flow.last_ns.saturating_add(self.settings.rule.linger_ns);
             self.idle.push(Reverse((due, record.key, record.start_ns)));
         }
         if flow.sequence.is_full() {
@@ -198,7 +198,7 @@ impl Assembler {
             queued: false,
         };
         self.pending.insert(record.key, flow);
-        let due = record.timestamp_ns + self.settings.rule.idle_ns(record.key.protocol);
+        let due = record.timestamp_ns.saturating_add(self.settings.rule.idle_ns(record.key.protocol));
         self.idle.push(Reverse((due, record.key, record.start_ns)));
         // Flows that were answered leave their entries behind; they may not outgrow those that are needed.
         if self.idle.len() > 4 * self.pending.len() + STALE_ENTRIES {
@@ -228,7 +228,7 @@ impl Assembler {
             let Some(flow) = self.pending.get_mut(&key).filter(|flow| flow.id.start_ns == start_ns) else {
                 continue;
             };
-            let due = flow.last_ns + self.settings.pause_ns;
+            let due = flow.last_ns.saturating_add(self.settings.pause_ns);
             if due > now_ns {
                 again.push(Reverse((due, key, start_ns)));
                 continue;
@@ -292,9 +292,12 @@ mod tests {
             start_ns: 1000,
             timestamp_ns: at_ns,
             payload_len: 0,
+            segment_len: 0,
             ifindex: 0,
             window: 0,
             vlan: 0xffff,
+            segments: 1,
+            places: 1,
             index,
             flags: 0,
             tcp_flags: 0,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use ntc_common::policy::CLASS_NAMES;
+use ntc_common::{limits::MAX_SERVICES, policy::CLASS_NAMES};
 use thiserror::Error;
 
 /// The file itself: ids in it never change, so labels survive a change of model.
@@ -68,7 +68,8 @@ impl Catalogue {
             let [id, name, protocol, class] = text.split(',').collect::<Vec<_>>()[..] else {
                 return Err(error("not `id,service,protocol,class`"));
             };
-            let id = id.parse().map_err(|_| error("the id is no number below 65536"))?;
+            let id = id.parse().ok().filter(|id| u32::from(*id) < MAX_SERVICES);
+            let id = id.ok_or_else(|| error(&format!("the id is no number below {MAX_SERVICES}")))?;
             let class = class_number(class).ok_or_else(|| error("no such class"))?;
             let service = Service { id, name: name.into(), protocol: protocol.into(), class };
             if catalogue.by_name.insert(service.name.clone(), id).is_some()
@@ -104,7 +105,6 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ntc_common::limits::MAX_SERVICES;
 
     #[test]
     fn the_shipped_catalogue_is_whole() {
@@ -121,6 +121,7 @@ mod tests {
         assert!(error("1,A,A,web\nx").contains("line 2"));
         assert!(error("1,A,A,web\n1,B,B,web").contains("listed twice"));
         assert!(error("1,A,A,fast").contains("no such class"));
-        assert!(error("70000,A,A,web").contains("below 65536"));
+        assert!(error("70000,A,A,web").contains("below 4096"));
+        assert!(error("4096,A,A,web").contains("below 4096"));
     }
 }

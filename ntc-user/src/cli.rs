@@ -4,7 +4,13 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{kernel::pins, output::text::Format};
+use crate::{
+    kernel::{
+        attach::{capture, tc},
+        pins,
+    },
+    output::text::Format,
+};
 
 /// Tells what every flow is, from packet headers alone, and makes the kernel act on it.
 #[derive(Debug, Parser)]
@@ -31,6 +37,8 @@ pub enum Verb {
     Flows(FlowsArgs),
     /// Show where packets went: ledger, enforcement, classes
     Stats(StatsArgs),
+    /// Examine this machine: kernel, privileges, hooks, offloads, queues, model, pins; says what to do
+    Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
     Detach(DetachArgs),
 }
@@ -63,15 +71,24 @@ pub struct RunArgs {
     /// Take options from this TOML file, by their long names; flags and environment variables come before it
     #[arg(long, env = "NTC_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Interface to capture and enforce on; may be repeated
+    /// Interface to capture and enforce on, by name or pattern ('ppp*'); may be repeated
     #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF", value_delimiter = ',')]
     pub interfaces: Vec<String>,
-    /// Interface to capture on; may be repeated
+    /// Interface to capture on, by name or pattern; may be repeated
     #[arg(long, env = "NTC_CAPTURE", value_name = "IF", value_delimiter = ',')]
     pub capture: Vec<String>,
-    /// Interface to enforce on; may be repeated
+    /// Interface to enforce on, by name or pattern; may be repeated
     #[arg(long, env = "NTC_ENFORCE", value_name = "IF", value_delimiter = ',')]
     pub enforce: Vec<String>,
+    /// Interfaces that are named need not be there yet; those of a pattern never need to
+    #[arg(long, env = "NTC_WAIT_FOR_INTERFACES")]
+    pub wait_for_interfaces: bool,
+    /// Where to capture packets that come in
+    #[arg(long, env = "NTC_HOOK", value_enum, default_value_t = capture::Choice::Auto)]
+    pub hook: capture::Choice,
+    /// How programs at tc are attached
+    #[arg(long, env = "NTC_TC", value_enum, default_value_t = tc::Choice::Auto)]
+    pub tc: tc::Choice,
     /// Policy file (TOML); the built-in one otherwise
     #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -99,6 +116,9 @@ pub struct RunArgs {
     /// Bits of skb->mark that are ntc's
     #[arg(long, env = "NTC_MARK_MASK", value_name = "MASK", default_value = "0x00ff0000", value_parser = mark_mask)]
     pub mark_mask: u32,
+    /// Started as root, change to this user; the capabilities that ntc needs are kept
+    #[arg(long, env = "NTC_USER", value_name = "NAME")]
+    pub user: Option<String>,
     /// End by itself after so many seconds
     #[arg(long, env = "NTC_DURATION", value_name = "S")]
     pub duration: Option<u64>,
@@ -200,6 +220,30 @@ pub struct StatsArgs {
     /// Lines for people, or JSON
     #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
     pub format: LiveFormat,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc doctor`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Each check tells what it found, what that means for labels and enforcement, and what to do.\n\
+    ok: as it should be. note: worth knowing. warn: ntc works, but labels or enforcement are worse than they could be.\n\
+    fail: `ntc run` does not start, or labels do not count. Nothing is changed. Exit code: 0 without a fail, else 1.\n\
+    Run it as the user who runs the agent; who else is on the hooks only root may see.\n\n\
+    Example: ntc doctor --iface br0 --iface eth0"
+)]
+pub struct DoctorArgs {
+    /// Interface to examine; may be repeated
+    #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+    /// One JSON object: version, verdict, findings
+    #[arg(long, env = "NTC_JSON")]
+    pub json: bool,
+    #[command(flatten)]
+    /// Which model is examined.
+    pub model: ModelArgs,
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,

@@ -10,7 +10,11 @@ use crate::{
     catalogue::{Catalogue, class_name},
     classify::Answer,
     flow::FlowId,
-    kernel::tables::Counts,
+    kernel::{
+        attach::{Hook, hooks::Change, witness::Verdict},
+        netlink::links::PERIOD,
+        tables::Counts,
+    },
 };
 
 /// One line of `ntc run --format json`.
@@ -19,6 +23,8 @@ use crate::{
 pub enum Event {
     /// Programs are attached, labels count.
     Ready(Ready),
+    /// An interface came, went or changed, or a program on it was found to run or not to.
+    Interface(InterfaceEvent),
     /// A label was written, or changed.
     Label(Box<LabelEvent>),
     /// Once a second.
@@ -30,12 +36,100 @@ pub enum Event {
 /// Where the agent works.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
-    /// Interface names.
+    /// Names of the interfaces that programs are on.
     pub interfaces: Vec<String>,
+    /// Which programs, and why there.
+    pub hooks: Vec<Hook>,
     /// Where the maps are pinned.
     pub pin_dir: String,
     /// Name and version of the model.
     pub model: String,
+}
+
+impl Ready {
+    /// With names taken from the hooks.
+    pub fn new(hooks: Vec<Hook>, pin_dir: String, model: String) -> Self {
+        let interfaces = hooks.iter().map(|hook| hook.interface.clone()).collect();
+        Self { interfaces, hooks, pin_dir, model }
+    }
+}
+
+/// What became of an interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct InterfaceEvent {
+    /// Its name now.
+    pub interface: String,
+    /// Its index.
+    pub index: u32,
+    /// `attached`, `detached`, `renamed`, `failed`, `running` or `silent`.
+    pub change: &'static str,
+    /// Where its packets are captured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<&'static str>,
+    /// How labels act there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforce: Option<&'static str>,
+    /// Name before, of one that was renamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// Which program runs or is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<&'static str>,
+    /// Why.
+    pub why: String,
+}
+
+impl InterfaceEvent {
+    /// At the start [`Ready`] tells of what was attached; what was not is left to tell.
+    pub fn at_start(change: Change) -> Option<Self> {
+        matches!(change, Change::Failed { .. }).then(|| change.into())
+    }
+
+    fn of(hook: Hook, change: &'static str) -> Self {
+        let Hook { interface, index, capture, enforce, why } = hook;
+        Self { interface, index, change, capture, enforce, was: None, program: None, why }
+    }
+}
+
+impl From<Change> for InterfaceEvent {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Attached(hook) => Self::of(hook, "attached"),
+            Change::Detached(hook) => Self {
+                why: "it has gone, or captures in another place now".into(),
+                ..Self::of(hook, "detached")
+            },
+            Change::Renamed(hook, was) => Self {
+                why: format!("it was {was}; programs stay on it"),
+                was: Some(was),
+                ..Self::of(hook, "renamed")
+            },
+            Change::Failed { interface, index, error } => Self {
+                interface,
+                index,
+                change: "failed",
+                capture: None,
+                enforce: None,
+                was: None,
+                program: None,
+                why: error,
+            },
+            Change::Tested(hook, program, verdict) => {
+                let (change, why) = match verdict {
+                    Verdict::Runs => ("running", "packets pass and it runs".into()),
+                    Verdict::Silent(packets) => (
+                        "silent",
+                        format!(
+                            "{packets} packets passed in {} s and it did not run: a program before it on the hook has \
+                             the last word, or packets go another way (offload, XDP redirect)",
+                            PERIOD.as_secs()
+                        ),
+                    ),
+                };
+                Self { program: Some(program.name()), why, ..Self::of(hook, change) }
+            }
+        }
+    }
 }
 
 /// A flow and its label.
@@ -133,6 +227,8 @@ pub struct LedgerView {
     pub new_flows: u64,
     /// Flows taken up again after an eviction.
     pub resumed_flows: u64,
+    /// Flows that began while the agent was behind, and are not classified.
+    pub shed_flows: u64,
     /// Counters that are not 0, by name.
     pub reasons: BTreeMap<&'static str, u64>,
 }
@@ -143,6 +239,7 @@ impl From<&Ledger> for LedgerView {
             ("ring_full", ledger.ring_full),
             ("table_full", ledger.table_full),
             ("super_packets", ledger.super_packets),
+            ("unsplit", ledger.unsplit),
             ("zero_ip_len", ledger.zero_ip_len),
         ];
         let errors = ParseError::ALL.iter().zip(&ledger.not_flow).map(|(error, n)| (error.name(), *n));
@@ -155,6 +252,7 @@ impl From<&Ledger> for LedgerView {
             closes: ledger.closes(),
             new_flows: ledger.new_flows,
             resumed_flows: ledger.resumed_flows,
+            shed_flows: ledger.shed_flows,
             reasons: named.into_iter().chain(errors).filter(|(_, n)| *n > 0).collect(),
         }
     }

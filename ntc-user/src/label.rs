@@ -1,6 +1,9 @@
 //! Answers become labels in the kernel's map.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+};
 
 use aya::maps::MapError;
 use ntc_common::{
@@ -15,25 +18,46 @@ use crate::{
     flow::FlowId,
     kernel::{
         KernelError,
-        tables::{self, Flows, Labels},
+        flow_table::FlowTable,
+        tables::{self, Labels},
     },
 };
 
-/// Writes `LABELS`, for flows that are still the ones that were asked about.
+/// Labels that are looked at to make room for one: beyond, the map is full of what is worth more.
+const TRIES: usize = 64;
+
+/// Writes `LABELS`, for flows that are still the ones that were asked about. It also decides which labels give way
+/// when there are too many: provisional ones before final ones, and the oldest first. An LRU would let a flood
+/// decide.
 #[derive(Debug)]
 pub struct LabelWriter {
     labels: Labels,
-    flows: Flows,
+    flows: FlowTable,
     model_epoch: u32,
+    provisional: VecDeque<(FlowKey, u64)>,
+    finals: VecDeque<(FlowKey, u64)>,
+    capacity: usize,
 }
 
 impl LabelWriter {
-    /// Opens the pinned maps.
+    /// Opens the pinned maps. Labels that an earlier agent left are known to it, too.
     ///
     /// # Errors
     /// No pins, or not writable.
     pub fn open(pins: &Path, model_epoch: u32) -> Result<Self, KernelError> {
-        Ok(Self { labels: tables::labels(pins)?, flows: tables::flows(pins)?, model_epoch })
+        let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
+        let capacity = tables::label_capacity(pins)?;
+        let mut writer = Self {
+            flows,
+            model_epoch,
+            provisional: VecDeque::new(),
+            finals: VecDeque::new(),
+            capacity,
+            labels,
+        };
+        let known: Vec<(FlowKey, Label)> = writer.labels.iter().filter_map(Result::ok).collect();
+        known.iter().for_each(|(key, label)| writer.remember(*key, label));
+        Ok(writer)
     }
 
     /// Writes a flow's label. `false` where the flow is over: its key may be another flow's by now.
@@ -47,7 +71,7 @@ impl LabelWriter {
         stage: Stage,
         packets: usize,
     ) -> Result<bool, KernelError> {
-        if !self.lives(flow)? {
+        if !self.lives(flow) {
             return Ok(false);
         }
         let label = Label {
@@ -61,27 +85,62 @@ impl LabelWriter {
             packets: packets as u8,
             reserved: [0; 5],
         };
-        self.labels.insert(flow.key, label, 0).map_err(KernelError::map("LABELS"))?;
+        self.insert(flow.key, &label).map_err(KernelError::map("LABELS"))?;
         // The kernel may have begun a new flow on the key between look and write; it forgot the label
         // before this one came. Looking again closes that gap.
-        if self.lives(flow)? {
+        if self.lives(flow) {
             return Ok(true);
         }
         forget(&mut self.labels, &flow.key).map_err(KernelError::map("LABELS"))?;
         Ok(false)
     }
 
-    fn lives(&self, flow: &FlowId) -> Result<bool, KernelError> {
-        let state = tables::lookup(&self.flows, &flow.key).map_err(KernelError::map("FLOWS"))?;
-        Ok(state.is_some_and(|state| state.start_ns == flow.start_ns))
+    fn lives(&self, flow: &FlowId) -> bool {
+        self.flows.get(&flow.key).is_some_and(|state| state.start_ns == flow.start_ns)
+    }
+
+    fn insert(&mut self, key: FlowKey, label: &Label) -> Result<(), MapError> {
+        let mut outcome = self.labels.insert(key, label, 0);
+        for _ in 0..TRIES {
+            if !outcome.as_ref().is_err_and(is_full) {
+                break;
+            }
+            let Some((oldest, start_ns)) = self.provisional.pop_front().or_else(|| self.finals.pop_front())
+            else {
+                break;
+            };
+            // It may be another flow's by now, or have been replaced by a final one.
+            if self.labels.get(&oldest, 0).is_ok_and(|label| label.start_ns == start_ns) {
+                forget(&mut self.labels, &oldest)?;
+            }
+            outcome = self.labels.insert(key, label, 0);
+        }
+        outcome?;
+        self.remember(key, label);
+        Ok(())
+    }
+
+    /// Queues a label as one that may have to give way.
+    fn remember(&mut self, key: FlowKey, label: &Label) {
+        let queue = if label.stage == Stage::Final as u8 { &mut self.finals } else { &mut self.provisional };
+        queue.push_back((key, label.start_ns));
+        // Labels that ended by themselves leave their entries behind; they may not outgrow the map.
+        if queue.len() > 2 * self.capacity {
+            let labels = &self.labels;
+            let stage = label.stage;
+            queue.retain(|(key, start_ns)| {
+                labels.get(key, 0).is_ok_and(|known| known.start_ns == *start_ns && known.stage == stage)
+            });
+        }
     }
 }
 
-/// Takes labels away when their flows are over. The kernel does so only when a key is used again.
+/// Takes labels away when their flows are over, and frees the flows' places. The kernel does so only when a key is
+/// used again, or when it needs the place.
 #[derive(Debug)]
 pub struct LabelSweeper {
     labels: Labels,
-    flows: Flows,
+    flows: FlowTable,
     rule: FlowRule,
     /// Labels whose flow the table has forgotten, and when that was first seen: the flow may still live, and is then
     /// taken up again under its label.
@@ -94,11 +153,11 @@ impl LabelSweeper {
     /// # Errors
     /// No pins, or not writable.
     pub fn open(pins: &Path, rule: FlowRule) -> Result<Self, KernelError> {
-        let (labels, flows) = (tables::labels(pins)?, tables::flows(pins)?);
+        let (labels, flows) = (tables::labels(pins)?, FlowTable::open_to_free(pins)?);
         Ok(Self { labels, flows, rule, orphans: HashMap::new() })
     }
 
-    /// Looks at all labels once; returns how many were taken away.
+    /// Looks at all labels and flows once; returns how many labels were taken away.
     ///
     /// # Errors
     /// A map could not be used.
@@ -109,7 +168,7 @@ impl LabelSweeper {
         let mut removed = 0;
         for (key, label) in labels {
             let now_ns = clock::monotonic_ns();
-            let over = match tables::lookup(&self.flows, &key).map_err(KernelError::map("FLOWS"))? {
+            let over = match self.flows.get(&key) {
                 Some(state) => {
                     state.start_ns != label.start_ns || state.over(key.protocol, now_ns, &self.rule).is_some()
                 }
@@ -128,6 +187,7 @@ impl LabelSweeper {
             }
         }
         self.orphans = orphans;
+        self.flows.free_ended(clock::monotonic_ns(), &self.rule);
         Ok(removed)
     }
 }
@@ -139,4 +199,9 @@ fn forget(labels: &mut Labels, key: &FlowKey) -> Result<(), MapError> {
         Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The map has no room (E2BIG).
+fn is_full(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG))
 }

@@ -16,7 +16,8 @@
 //! | [`offline`] | all stages together, for captures |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`cli`], [`config`], [`cmd`] and [`output`]
+//! [`clock`] are words that they share; [`doctor`] examines the
+//! machine; [`cli`], [`config`], [`cmd`] and [`output`]
 //! face the user.
 
 pub mod assemble;
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clock;
 pub mod cmd;
 pub mod config;
+pub mod doctor;
 pub mod event;
 pub mod features;
 pub mod flow;

@@ -8,7 +8,6 @@
 //! what it cannot hold; questions and events that find no room are dropped and counted.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,14 +32,20 @@ use crate::{
     capture::ring::{RingReader, records},
     classify::{Model, ModelError},
     clock::{self, UnixTime},
-    event::{self, Event, LabelEvent, Percentiles, Ready, Stats},
+    event::{self, Event, InterfaceEvent, LabelEvent, Percentiles, Ready, Stats},
     features::{self, FLOW_VALUES},
     kernel::{
         KernelError,
-        attach::{self, Interface},
+        attach::{
+            self,
+            hooks::{self, Hooks},
+            requests::Requests,
+        },
         heartbeat::{self, Heartbeat},
         load,
-        pins::PinDirectory,
+        netlink::links::{Snapshot, Watch, links},
+        pins::{self, PinDirectory},
+        privileges::{self, PrivilegeError},
         tables,
     },
     label::{LabelSweeper, LabelWriter},
@@ -69,6 +74,9 @@ pub enum AgentError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// What it no longer needs could not be given up.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// The ring can no longer be read.
     #[error("the record ring: {0}")]
     Ring(std::io::Error),
@@ -81,17 +89,15 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Config {
     /// Where it captures and enforces.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Requests,
+    /// How programs are attached there.
+    pub attach: attach::Options,
     /// The kernel side.
     pub kernel: load::Settings,
     /// A flow without a packet for so long is asked about.
     pub pause: Duration,
-    /// Where maps are pinned.
-    pub pin_dir: PathBuf,
     /// Label flows, but leave all packets alone.
     pub dry_run: bool,
-    /// Programs and maps outlive the agent.
-    pub stay: bool,
 }
 
 /// Times to a label are told apart up to this: an hour.
@@ -136,8 +142,9 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
-    let mut pins = PinDirectory::claim(&config.pin_dir)?;
-    pins.release_links();
+    let mut pins = PinDirectory::claim(&config.attach.pin_dir)?;
+    pins::refuse_other_versions(pins.path())?;
+    hooks::release(pins.path())?;
     let mut ebpf = load::load(&config.kernel, Some(&pins))?;
     #[cfg(debug_assertions)]
     tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
@@ -145,11 +152,7 @@ pub async fn run(
     tables::forget_interfaces(pins.path())?;
     let Policy { services, classes } = if config.dry_run { &Policy::idle() } else { policy };
     tables::write_policy(pins.path(), services, classes)?;
-    let ready = Ready {
-        interfaces: config.interfaces.iter().map(|interface| interface.name.clone()).collect(),
-        pin_dir: pins.path().display().to_string(),
-        model: model.title().to_owned(),
-    };
+    let (pin_dir, title) = (pins.path().display().to_string(), model.title().to_owned());
     let shared = Arc::new(Shared::default());
     let (stop_reading, reading) = watch::channel(false);
     let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
@@ -174,9 +177,17 @@ pub async fn run(
     let assembler = tokio::spawn(assemble(settings, chunks, question_sender, Arc::clone(&shared)));
 
     let heartbeat = Heartbeat::start(&mut ebpf)?;
-    attach::attach(&mut ebpf, &config.interfaces, config.stay.then_some(&pins))?;
+    let stay = config.attach.stay;
+    // Listened to before the list is made: nothing falls in between.
+    let news = Watch::open().map_err(KernelError::Netlink)?;
+    let there = links().map_err(KernelError::Netlink)?;
+    let (mut hooks, changes) = Hooks::start(&mut ebpf, config.interfaces, config.attach, &there)?;
+    privileges::settle()?;
     pins.keep();
-    emit(Event::Ready(ready));
+    emit(Event::Ready(Ready::new(hooks.list(), pin_dir, title)));
+    changes.into_iter().filter_map(InterfaceEvent::at_start).for_each(|event| emit(Event::Interface(event)));
+    let (snapshot_sender, snapshots) = watch::channel(Snapshot::default());
+    let follower = tokio::spawn(news.run(snapshot_sender));
     let (stop_sweeping, sweeping) = sync_channel(0);
     let sweeper = {
         let labels = LabelSweeper::open(pins.path(), config.kernel.rule)?;
@@ -185,11 +196,14 @@ pub async fn run(
             .spawn(move || sweep(labels, &sweeping))
             .map_err(|error| AgentError::Thread(format!("cannot start a thread: {error}")))?
     };
-    let outcome = live(&mut ebpf, &heartbeat, &pins, &shared, stop, &mut events, &mut emit).await;
+    let mut kernel = Kernel { ebpf: &mut ebpf, heartbeat: &heartbeat, hooks: &mut hooks, snapshots };
+    let outcome = live(&mut kernel, &pins, &shared, stop, &mut events, &mut emit).await;
 
     // In the order of the packets: no label counts, no packet is captured, then every stage empties itself
     // into the next.
     let stopped = heartbeat.stop(&mut ebpf);
+    follower.abort();
+    drop(hooks);
     drop(ebpf);
     let _ = stop_reading.send(true);
     drop(stop_sweeping);
@@ -201,7 +215,7 @@ pub async fn run(
     thread.join().map_err(|_| AgentError::Thread("the classifying thread died".into()))?;
     sweeper.join().map_err(|_| AgentError::Thread("the sweeping thread died".into()))?;
     emit(Event::Summary(Box::new(stats(&pins, &shared)?)));
-    if !config.stay {
+    if !stay {
         pins.remove().map_err(|source| KernelError::PinDirectory {
             path: pins.path().display().to_string(),
             source,
@@ -211,10 +225,17 @@ pub async fn run(
     outcome
 }
 
+/// What the main thread does with the kernel while the agent lives.
+struct Kernel<'a> {
+    ebpf: &'a mut Ebpf,
+    heartbeat: &'a Heartbeat,
+    hooks: &'a mut Hooks,
+    snapshots: watch::Receiver<Snapshot>,
+}
+
 /// While the agent lives: heartbeat, statistics, events. Nothing here may wait: labels hang on the heartbeat.
 async fn live(
-    ebpf: &mut Ebpf,
-    heartbeat: &Heartbeat,
+    kernel: &mut Kernel<'_>,
     pins: &PinDirectory,
     shared: &Shared,
     stop: impl Future<Output = ()>,
@@ -224,13 +245,28 @@ async fn live(
     let mut beat = interval(heartbeat::PERIOD);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
+    let mut following = true;
     loop {
         tokio::select! {
             () = &mut stop => return Ok(()),
             _ = beat.tick() => {
-                heartbeat.beat(ebpf)?;
+                kernel.heartbeat.beat(kernel.ebpf)?;
                 emit(Event::Stats(Box::new(stats(pins, shared)?)));
             }
+            news = kernel.snapshots.changed(), if following => match news {
+                Ok(()) => {
+                    let snapshot = kernel.snapshots.borrow_and_update().clone();
+                    for change in kernel.hooks.follow(kernel.ebpf, &snapshot) {
+                        // A driver may take its time with XDP: labels live on meanwhile.
+                        kernel.heartbeat.beat(kernel.ebpf)?;
+                        emit(Event::Interface(change.into()));
+                    }
+                }
+                Err(_) => {
+                    following = false;
+                    tracing::error!("interfaces are no longer followed: the kernel does not tell of them");
+                }
+            },
             event = events.recv() => match event {
                 Some(event) => emit(event),
                 None => return Err(AgentError::Thread("the classifying thread ended early".into())),
@@ -241,6 +277,7 @@ async fn live(
 
 /// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
 fn sweep(mut labels: LabelSweeper, stop: &Receiver<()>) {
+    privileges::renounce();
     while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
         match labels.sweep() {
             Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
@@ -320,11 +357,13 @@ fn answer(
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
+    privileges::renounce();
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
-    let unix_time = UnixTime::now();
+    let mut unix_time = UnixTime::now();
     while batch::next(questions, &mut batch).is_some() {
+        unix_time.follow();
         for (question, row) in batch.iter().zip(values.chunks_exact_mut(FLOW_VALUES)) {
             features::write(&question.id, question.sequence.packets(), row);
         }

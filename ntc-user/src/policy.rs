@@ -126,7 +126,11 @@ impl Policy {
         Self::parse(&name, &text, mark_mask)
     }
 
-    fn parse(path: &str, text: &str, mark_mask: u32) -> Result<Self, PolicyError> {
+    /// Reads the text of a policy; `path` stands for it in messages.
+    ///
+    /// # Errors
+    /// Class and key of the first mistake.
+    pub fn parse(path: &str, text: &str, mark_mask: u32) -> Result<Self, PolicyError> {
         let file: File = toml::from_str(text)
             .map_err(|source| PolicyError::Syntax { path: path.into(), source: Box::new(source) })?;
         let mut classes = vec![INACTIVE; MAX_CLASSES as usize];

@@ -27,30 +27,31 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Puts a record in its place. `false` if the place is taken or beyond the sequence, which no kernel
+    /// Puts a record's wire packets in their places. `false` if one is taken or beyond the sequence, which no kernel
     /// program makes.
     #[inline]
     pub fn place(&mut self, record: &PacketRecord) -> bool {
-        let index = usize::from(record.index);
-        let bit = 1u32.checked_shl(index as u32).unwrap_or(0);
-        if index >= SEQUENCE_LENGTH || self.present & bit != 0 {
+        let (first, places) = (usize::from(record.index), usize::from(record.places));
+        let end = first + places;
+        if places == 0 || end > SEQUENCE_LENGTH {
             return false;
         }
-        let element = Element {
-            timestamp_ns: record.timestamp_ns,
-            payload_len: record.payload_len,
-            window: record.window,
-            direction: record.direction(),
-            tcp_flags: record.tcp_flags,
-        };
-        self.present |= bit;
-        if index == self.elements.len() {
-            self.elements.push(element);
-        } else {
-            if index > self.elements.len() {
-                self.elements.resize(index + 1, Element::default());
-            }
-            self.elements[index] = element;
+        let bits = ((1u32 << places) - 1) << first;
+        if self.present & bits != 0 {
+            return false;
+        }
+        self.present |= bits;
+        if end > self.elements.len() {
+            self.elements.resize(end, Element::default());
+        }
+        for packet in record.wire_packets() {
+            self.elements[packet.index] = Element {
+                timestamp_ns: record.timestamp_ns,
+                payload_len: packet.payload_len,
+                window: record.window,
+                direction: record.direction(),
+                tcp_flags: packet.tcp_flags,
+            };
         }
         true
     }
@@ -89,15 +90,18 @@ mod tests {
     use ntc_common::key::FlowKey;
     use proptest::prelude::*;
 
-    fn record(index: u8) -> PacketRecord {
+    fn record(index: u8, places: u16) -> PacketRecord {
         PacketRecord {
             key: FlowKey::ZERO,
             start_ns: 0,
             timestamp_ns: 1000 + u64::from(index),
-            payload_len: u32::from(index),
+            payload_len: 1000 + u32::from(index),
+            segment_len: u32::from(index),
             ifindex: 0,
             window: 0,
             vlan: 0xffff,
+            segments: places,
+            places,
             index,
             flags: 0,
             tcp_flags: 0,
@@ -107,20 +111,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_and_any_loss_gives_a_true_prefix(order in proptest::collection::vec(0u8..40, 0..60)) {
+        fn any_order_and_any_loss_gives_a_true_prefix(
+            records in proptest::collection::vec((0u8..40, 1u16..6), 0..60),
+        ) {
             let mut sequence = Sequence::default();
-            let mut seen = std::collections::BTreeSet::new();
-            for index in order {
-                let fresh = usize::from(index) < SEQUENCE_LENGTH && seen.insert(index);
-                prop_assert_eq!(sequence.place(&record(index)), fresh);
+            // Place to the record that it came with.
+            let mut seen = std::collections::BTreeMap::new();
+            for (index, places) in records {
+                let range = usize::from(index)..usize::from(index) + usize::from(places);
+                let fits = range.end <= SEQUENCE_LENGTH && range.clone().all(|place| !seen.contains_key(&place));
+                prop_assert_eq!(sequence.place(&record(index, places)), fits);
+                if fits {
+                    seen.extend(range.map(|place| (place, (u32::from(index), u32::from(places)))));
+                }
             }
-            let whole = (0u8..).take_while(|i| seen.contains(i)).count();
+            let whole = (0..).take_while(|place| seen.contains_key(place)).count();
             prop_assert_eq!(sequence.packets().len(), whole);
-            for (i, packet) in sequence.packets().iter().enumerate() {
-                prop_assert_eq!(packet.payload_len as usize, i);
+            for (place, packet) in sequence.packets().iter().enumerate() {
+                let (index, places) = seen[&place];
+                let last = place as u32 == index + places - 1;
+                prop_assert_eq!(packet.payload_len, if last { 1000 + index } else { index });
+                prop_assert_eq!(packet.timestamp_ns, 1000 + u64::from(index));
             }
-            let last = seen.last().map_or(0, |i| u32::from(*i) + 1);
+            let last = seen.last_key_value().map_or(0, |(place, _)| *place as u32 + 1);
             prop_assert_eq!(sequence.holes(), last - seen.len() as u32);
+            prop_assert_eq!(sequence.is_full(), seen.len() == SEQUENCE_LENGTH);
         }
     }
 }

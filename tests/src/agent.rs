@@ -14,12 +14,15 @@ use serde_json::Value;
 
 use crate::{net::Namespace, root};
 
-/// The binary, built first if need be.
+/// The binary, built first if need be; `NTC_BINARY` names one that is built, where there is no compiler.
 ///
 /// # Errors
 /// It cannot be built.
 pub fn binary() -> anyhow::Result<PathBuf> {
     static BUILT: Mutex<bool> = Mutex::new(false);
+    if let Some(binary) = std::env::var_os("NTC_BINARY") {
+        return Ok(binary.into());
+    }
     let test = std::env::current_exe()?;
     // target/<profile>/deps/<test>, or target/<profile>/<benchmark>
     let folder = test.parent().context("no target folder")?;
@@ -45,6 +48,8 @@ pub struct Agent {
     lines: std::io::Lines<BufReader<ChildStdout>>,
     /// Where it pins its maps: a folder of its own.
     pub pin_dir: PathBuf,
+    /// Its first event.
+    pub ready: Value,
 }
 
 impl Agent {
@@ -53,19 +58,63 @@ impl Agent {
     /// # Errors
     /// It does not become ready; its stderr says why.
     pub fn start(namespace: &Namespace, pin_dir: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut child = namespace
-            .prepare(binary()?)
+        Self::start_as(namespace, pin_dir, &[], arguments)
+    }
+
+    /// As [`start`](Self::start), run by another command: `setpriv` with its options, or the like.
+    ///
+    /// # Errors
+    /// It does not become ready; its stderr says why.
+    pub fn start_as(
+        namespace: &Namespace,
+        pin_dir: &Path,
+        by: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut child = Self::command(namespace, pin_dir, by, arguments)?.stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().context("stdout")?;
+        let mut agent = Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+            pin_dir: pin_dir.to_path_buf(),
+            ready: Value::Null,
+        };
+        let first = agent.event()?.context("the agent ended before it was ready")?;
+        ensure!(first["event"] == "ready", "first event: {first}");
+        agent.ready = first;
+        Ok(agent)
+    }
+
+    /// `ntc run --format json` in a namespace, not yet started.
+    ///
+    /// # Errors
+    /// ntc cannot be built.
+    pub fn command(
+        namespace: &Namespace,
+        pin_dir: &Path,
+        by: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Command> {
+        let binary = binary()?;
+        let mut command = match by {
+            [] => namespace.prepare(binary),
+            [program, options @ ..] => {
+                let mut command = namespace.prepare(program);
+                command.args(options).arg(binary);
+                command
+            }
+        };
+        command
             .args(["run", "--format", "json", "--pin-dir"])
             .arg(pin_dir)
             .args(arguments)
-            .env("ORT_DYLIB_PATH", root().join(".tools/onnxruntime/libonnxruntime.so"))
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().context("stdout")?;
-        let mut agent = Self { child, lines: BufReader::new(stdout).lines(), pin_dir: pin_dir.to_path_buf() };
-        let first = agent.event()?.context("the agent ended before it was ready")?;
-        ensure!(first["event"] == "ready", "first event: {first}");
-        Ok(agent)
+            .env("ORT_DYLIB_PATH", root().join(".tools/onnxruntime/libonnxruntime.so"));
+        Ok(command)
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next event; `None` at the end.

@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
 };
 use ntc_common::{
     key::FlowKey,
     label::Label,
     ledger::Ledger,
+    offload::Offload,
     policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
     record::PacketRecord,
 };
@@ -21,12 +22,17 @@ use ntc_user::{
     policy::Policy,
 };
 
+use crate::net::Namespace;
+
 /// The interface that test runs of tc programs seem to be on: loopback.
 const TEST_RUN_INTERFACE: u32 = 1;
 /// Offsets in `struct __sk_buff` (include/uapi/linux/bpf.h).
 const SK_BUFF: usize = 192;
 const MARK: usize = 8;
 const PRIORITY: usize = 32;
+const WIRE_LEN: usize = 160;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
 
 /// The loaded object, unpinned and unattached.
 pub struct Programs {
@@ -64,9 +70,37 @@ impl Programs {
     /// # Errors
     /// What the kernel said.
     pub fn interface(&mut self, flags: u32) -> anyhow::Result<()> {
+        self.announce(TEST_RUN_INTERFACE, flags)
+    }
+
+    fn announce(&mut self, index: u32, flags: u32) -> anyhow::Result<()> {
         let map = self.ebpf.map_mut("INTERFACES").context("INTERFACES")?;
-        HashMap::<_, u32, u32>::try_from(map)?.insert(TEST_RUN_INTERFACE, flags, 0)?;
+        HashMap::<_, u32, u32>::try_from(map)?.insert(index, flags, 0)?;
         Ok(())
+    }
+
+    /// Captures on an interface of a namespace: at XDP, or at tc ingress where packets begin with the IP header; and at
+    /// tc egress what the host makes itself.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn capture_on(&mut self, namespace: &Namespace, interface: &str) -> anyhow::Result<()> {
+        let shown = namespace.output("ip", &["link", "show", "dev", interface])?;
+        let raw_ip = shown.contains("link/none");
+        let more = if raw_ip { interface_flags::NO_LINK_HEADER | interface_flags::CAPTURED_AT_TC } else { 0 };
+        self.announce(namespace.index(interface)?, interface_flags::CAPTURED | more)?;
+        namespace.enter(|| {
+            let egress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_EGRESS)?;
+            egress.attach(interface, TcAttachType::Egress)?;
+            if raw_ip {
+                let ingress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_INGRESS)?;
+                ingress.attach(interface, TcAttachType::Ingress)?;
+            } else {
+                let xdp: &mut Xdp = load::program(&mut self.ebpf, load::XDP)?;
+                xdp.attach(interface, XdpMode::Default)?;
+            }
+            Ok(())
+        })
     }
 
     /// Gives a frame to the XDP program.
@@ -83,9 +117,35 @@ impl Programs {
     /// # Errors
     /// The kernel takes no such frame.
     pub fn tc(&mut self, name: &'static str, frame: &[u8], mark: u32) -> anyhow::Result<Verdict> {
+        self.tc_with(name, frame, &[(MARK, mark)])
+    }
+
+    /// Gives a frame to a tc program that stands for several on the wire.
+    ///
+    /// # Errors
+    /// The kernel takes no such frame.
+    pub fn tc_offloaded(
+        &mut self,
+        name: &'static str,
+        frame: &[u8],
+        offload: Offload,
+    ) -> anyhow::Result<Verdict> {
+        let wire_len = frame.len() as u32 + offload.repeated_len;
+        let words = [(WIRE_LEN, wire_len), (GSO_SEGS, offload.segments), (GSO_SIZE, offload.segment_len)];
+        self.tc_with(name, frame, &words)
+    }
+
+    fn tc_with(
+        &mut self,
+        name: &'static str,
+        frame: &[u8],
+        words: &[(usize, u32)],
+    ) -> anyhow::Result<Verdict> {
         let program: &mut SchedClassifier = load::program(&mut self.ebpf, name)?;
         let (mut ctx_in, mut ctx_out) = (vec![0; SK_BUFF], vec![0; SK_BUFF]);
-        ctx_in[MARK..MARK + 4].copy_from_slice(&mark.to_ne_bytes());
+        for (at, word) in words {
+            ctx_in[*at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
         let mut bytes = vec![0; frame.len() + 256];
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),

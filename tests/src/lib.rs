@@ -4,16 +4,22 @@
 //! | --- | --- |
 //! | [`corpus`] | the labelled captures, where they are at hand |
 //! | [`frames`] | packets made to order, and capture files of them |
+//! | [`foreign`] | programs of others on the hooks |
 //! | [`net`] | network namespaces that go with the test |
 //! | [`wire`] | sending frames as they are |
+//! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
+pub mod confined;
 pub mod corpus;
+pub mod foreign;
 pub mod frames;
 pub mod kernel;
 pub mod net;
+pub mod tap;
 pub mod wire;
 
 use std::io::Write as _;

@@ -54,6 +54,43 @@ impl Namespace {
         ip(&all)
     }
 
+    /// Makes a device; `false` where this kernel has none of its type.
+    ///
+    /// # Errors
+    /// What `ip` said otherwise.
+    pub fn device(&self, arguments: &[&str]) -> anyhow::Result<bool> {
+        match self.ip(&[&["link", "add"], arguments].concat()) {
+            Err(error) if error.to_string().contains("Unknown device type") => Ok(false),
+            made => made.map(|()| true),
+        }
+    }
+
+    /// The index of an interface in it.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn index(&self, interface: &str) -> anyhow::Result<u32> {
+        let name = std::ffi::CString::new(interface)?;
+        self.enter(|| {
+            // SAFETY: a C string that lives for the call.
+            match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+                0 => Err(std::io::Error::last_os_error().into()),
+                index => Ok(index),
+            }
+        })
+    }
+
+    /// What a command that runs in it prints; its complaint if it fails.
+    ///
+    /// # Errors
+    /// It cannot be run, or fails.
+    pub fn output(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.prepare(program).args(arguments).output()?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{program} {arguments:?}: {complaint}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// A command that will run in it, with the host's file systems (bpffs among them).
     pub fn prepare(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");

@@ -41,7 +41,7 @@ pub fn clippy_bpf() -> Result<Command> {
         "--package",
         "ntc-ebpf",
         "--features",
-        "bench",
+        "bench,flood",
         "--target",
         "bpfel-unknown-none",
         "-Z",
@@ -57,7 +57,7 @@ pub fn clippy_bpf() -> Result<Command> {
 }
 
 /// As in ntc-ebpf/object.rs.
-fn bpf_flags() -> Vec<String> {
+pub(crate) fn bpf_flags() -> Vec<String> {
     let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
     let architecture = format!("--cfg=bpf_target_arch=\"{ARCH}\"");
     flags.into_iter().map(str::to_owned).chain([architecture]).collect()

@@ -1,10 +1,16 @@
 //! The project's chores: `cargo xtask VERB`. One module a verb; each verb first puts in place what it needs.
 
 mod bench;
+mod bpf;
 mod build;
+mod flood;
+mod fuzz;
+mod guest;
+mod image;
 mod lint;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod train;
 mod workspace;
@@ -30,6 +36,8 @@ Examples:
   cargo xtask run                        the agent between real hosts, for a minute
   cargo xtask run -- --iface eth0        the agent on a real interface
   cargo xtask test                       all that a commit must pass
+  cargo xtask guest -- tc qdisc add dev lo root cake
+                                         a command under Debian's kernel
   cargo xtask setup lint train           install ahead of time what these verbs need";
 
 #[derive(Subcommand)]
@@ -42,10 +50,18 @@ enum Verb {
     Run(run::Args),
     /// Check style and run every test, those of the kernel programs and the training package included
     Test,
+    /// Run a command under Debian's kernel, in an emulated machine; without one a shell
+    Guest(guest::Arguments),
     /// Check style, and licences and sources of all dependencies
     Lint,
+    /// Try hostile input on all that reads input from outside
+    Fuzz(fuzz::Arguments),
     /// Measure speed
     Bench(bench::Arguments),
+    /// Flood the agent beside live flows, and see whether these keep their labels
+    Flood(flood::Args),
+    /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
+    Soak(soak::Args),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -67,8 +83,26 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             return run::run(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
         Verb::Test => return test::main(),
+        Verb::Fuzz(arguments) => return fuzz::main(&arguments),
+        Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Bench(arguments) => bench::main(&arguments),
+        Verb::Flood(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
+            return flood::main(&arguments, &ntc, &bpf::object("flood")?);
+        }
+        Verb::Soak(arguments) => {
+            setup::ensure(&[setup::Scope::Run])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.clone(),
+                None => build::agent(build::Profile::Release)?,
+            };
+            return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
+        }
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

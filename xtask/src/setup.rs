@@ -5,6 +5,7 @@
 
 mod apt;
 mod cargo_tool;
+mod guest;
 mod onnxruntime;
 mod rust_components;
 mod training;
@@ -18,6 +19,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
+pub use guest::{
+    SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release, tools as guest_tools,
+};
 pub use training::python as training_python;
 
 use crate::workspace;
@@ -31,6 +35,8 @@ pub enum Scope {
     Run,
     /// What the tests use, those of the training package included
     Test,
+    /// qemu, and Debian's kernel to run in it
+    Guest,
     /// cargo-deny
     Lint,
     /// PyTorch and the training package's other needs
@@ -47,7 +53,14 @@ pub struct Arguments {
 
 /// The verb.
 pub fn main(arguments: &Arguments) -> Result<()> {
-    ensure(&arguments.scopes)
+    ensure(&arguments.scopes)?;
+    if arguments.scopes.contains(&Scope::Test)
+        && let Err(error) = ensure(&[Scope::Guest])
+    {
+        // The tests go without it, and say so.
+        eprintln!("setup: the tests under Debian's kernel will be skipped: {error:#}");
+    }
+    Ok(())
 }
 
 /// One thing to put in place.
@@ -98,6 +111,10 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Run) || has(Scope::Test) {
         pieces.push(Box::new(onnxruntime::OnnxRuntime));
     }
+    if has(Scope::Guest) {
+        pieces.push(Box::new(guest::Kernel));
+        pieces.push(Box::new(guest::Tools));
+    }
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));
     }
@@ -112,6 +129,7 @@ fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
         Scope::Build | Scope::Train => vec![scope],
         Scope::Run | Scope::Lint => vec![Scope::Build, scope],
+        Scope::Guest => vec![Scope::Build, Scope::Run, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, scope],
     }
 }

@@ -1,5 +1,6 @@
 //! `test`: all that a change must pass. Every step runs even if one before it failed, so that one run tells all.
 
+mod guest;
 mod tally;
 
 use std::{
@@ -23,6 +24,10 @@ use tally::{Runner, Tally};
 /// Names the file to which a test that cannot run here appends `NAME: REASON`: libtest knows no skipping at run time.
 const SKIPPED_TESTS: &str = "NTC_SKIPPED_TESTS";
 
+/// What lines of libtest begin with that name a test, but for the one that adds up.
+const TEST: &[u8] = b"test ";
+const TEST_RESULT: &[u8] = b"test result";
+
 struct Step {
     name: &'static str,
     took: Duration,
@@ -38,6 +43,7 @@ pub fn main() -> Result<ExitCode> {
         step("clippy of the host crates", || workspace::run(&mut lint::clippy_host())),
         step("clippy of the BPF crate", || workspace::run(&mut lint::clippy_bpf()?)),
         step("Rust tests", || rust_tests(&mut tally)),
+        step("Rust tests under Linux 6.1 (guest)", || guest::tests(&mut tally)),
         step("tests of the training package", || python_tests(&mut tally)),
     ];
     Ok(report(&steps, &tally))
@@ -61,7 +67,7 @@ fn rust_tests(tally: &mut Tally) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf", "--no-fail-fast"]);
     cargo.env(SKIPPED_TESTS, &skipped);
-    let result = watch(&mut cargo, Runner::Libtest, tally);
+    let result = watch(&mut cargo, Runner::Libtest, "", tally);
     for line in fs::read_to_string(&skipped)?.lines() {
         tally.skipped_while_running(line);
     }
@@ -73,11 +79,12 @@ fn python_tests(tally: &mut Tally) -> Result<()> {
     pytest.current_dir(workspace::root().join("models"));
     // -rs lists each skipped test with its reason; the cache would be litter in the work tree.
     pytest.args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]);
-    watch(&mut pytest, Runner::Pytest, tally)
+    watch(&mut pytest, Runner::Pytest, "", tally)
 }
 
-/// Runs a test runner, passing on what it prints as it comes, and adds its results to the tally.
-fn watch(command: &mut Command, runner: Runner, tally: &mut Tally) -> Result<()> {
+/// Runs a test runner, passing on what it prints as it comes, and adds its results to the tally. Names of Rust tests
+/// get the prefix, which tells where they ran.
+fn watch(command: &mut Command, runner: Runner, prefix: &str, tally: &mut Tally) -> Result<()> {
     let line = workspace::show(command);
     eprintln!("$ {line}");
     if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none() {
@@ -96,8 +103,8 @@ fn watch(command: &mut Command, runner: Runner, tally: &mut Tally) -> Result<()>
         }
     };
     thread::scope(|scope| {
-        scope.spawn(|| pass_on(stdout, io::stdout(), &note));
-        scope.spawn(|| pass_on(stderr, io::stderr(), &note));
+        scope.spawn(|| pass_on(stdout, io::stdout(), prefix, &note));
+        scope.spawn(|| pass_on(stderr, io::stderr(), prefix, &note));
     });
     let status = child.wait()?;
     ensure!(status.success(), "`{line}` failed: {status}");
@@ -105,11 +112,14 @@ fn watch(command: &mut Command, runner: Runner, tally: &mut Tally) -> Result<()>
 }
 
 /// Copies line by line; what is not UTF-8 is shown as it can be. Ends with the pipe.
-fn pass_on(from: Option<impl Read>, mut to: impl Write, note: &impl Fn(&str)) {
+fn pass_on(from: Option<impl Read>, mut to: impl Write, prefix: &str, note: &impl Fn(&str)) {
     let Some(from) = from else { return };
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
+        if line.starts_with(TEST) && !line.starts_with(TEST_RESULT) {
+            line.splice(TEST.len()..TEST.len(), prefix.bytes());
+        }
         // A reader that has gone (`| head`) does not stop the tests.
         let _ = to.write_all(&line).and_then(|()| to.flush());
         note(String::from_utf8_lossy(&line).trim_end());
@@ -122,7 +132,7 @@ fn report(steps: &[Step], tally: &Tally) -> ExitCode {
     println!("\n== summary");
     for step in steps {
         let verdict = if step.result.is_ok() { "ok" } else { "FAILED" };
-        println!("{verdict:8}{:32}{:>8.1} s", step.name, step.took.as_secs_f64());
+        println!("{verdict:8}{:36}{:>8.1} s", step.name, step.took.as_secs_f64());
     }
     for (name, reason) in tally.skipped() {
         println!("skipped {name}: {reason}");

@@ -119,3 +119,17 @@ fn two_fins_at_once_close_the_flow() {
     OTHER_CPU.set(None);
     assert_eq!((flow.closed_ns, flow.close_reason()), (5, End::Fin));
 }
+
+#[test]
+fn a_super_packet_takes_what_the_other_cpu_left() {
+    let mut flow = FlowState::begin(&tcp(ACK), 1);
+    flow.sequence = 10;
+    let packet = Packet { segments: 9, segment_len: 60, ..tcp(ACK) };
+    // Between look and taking the other CPU takes 5 places.
+    OTHER_CPU.set(Some(|word| *word += 5));
+    let step = flow.account::<Raced>(&packet, 1, &RULE);
+    OTHER_CPU.set(None);
+    assert_eq!((step.index, step.places), (Some(15), 5));
+    let step = flow.account::<Owned>(&packet, 1, &RULE);
+    assert_eq!((step.index, step.places), (None, 0));
+}

@@ -24,6 +24,9 @@ pub const fn packet(protocol: u8, tcp_flags: u8) -> Packet {
         vlan: NO_VLAN,
         ip_offset: 14,
         zero_ip_len: false,
+        jumbo: false,
+        segments: 1,
+        segment_len: 0,
     }
 }
 

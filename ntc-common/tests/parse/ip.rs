@@ -104,6 +104,10 @@ fn an_ip_length_of_zero_means_the_packets_own() {
     let jumbo = Builder::ethernet().v6().extension(HOP_BY_HOP, 8).udp().ip_len_field(0).udp_len_field(0);
     let packet = parse_cut(LinkType::Ethernet, &jumbo.build(), 14 + 100_000).unwrap();
     assert_eq!((packet.ip_len, packet.payload_len), (100_000, 100_000 - 40 - 8 - 8));
+    assert!(packet.jumbo);
+    assert!(!Builder::ethernet().v6().extension(DESTINATION, 8).ip_len_field(0).parse().unwrap().jumbo);
+    assert!(!Builder::ethernet().v6().extension(HOP_BY_HOP, 8).parse().unwrap().jumbo);
+    assert!(!Builder::ethernet().ip_len_field(0).parse().unwrap().jumbo);
 }
 
 #[test]

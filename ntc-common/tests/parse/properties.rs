@@ -1,89 +1,12 @@
 //! What holds for any packet at all.
 
-use ntc_common::{
-    error::ParseError,
-    key::{FlowKey, IPPROTO_TCP, IPPROTO_UDP},
-    link::LinkType,
-    packet::{NO_VLAN, Packet},
-    parse,
-    source::Captured,
-};
+use ntc_common::{link::LinkType, packet::Packet};
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::packets::{
-    AUTHENTICATION, Builder, DESTINATION, DOT1AD, DOT1Q, HOP_BY_HOP, MPLS, QINQ, ROUTING, parse_cut,
+use crate::{
+    invariants::{LINKS, checked},
+    packets::{AUTHENTICATION, Builder, DESTINATION, DOT1AD, DOT1Q, HOP_BY_HOP, MPLS, QINQ, ROUTING},
 };
-
-const LINKS: [LinkType; 7] = [
-    LinkType::Ethernet,
-    LinkType::RawIp,
-    LinkType::Null,
-    LinkType::Ppp,
-    LinkType::CiscoHdlc,
-    LinkType::LinuxSll,
-    LinkType::LinuxSll2,
-];
-
-/// A packet with every bit of its fields set, to find fields that the parser leaves as they were.
-const DIRTY: Packet = Packet {
-    key: FlowKey {
-        lower_addr: [0xff; 16],
-        upper_addr: [0xff; 16],
-        lower_port: [0xff; 2],
-        upper_port: [0xff; 2],
-        protocol: 0xff,
-        ip_version: 0xff,
-        reserved: [0xff; 2],
-    },
-    from_upper: true,
-    payload_len: u32::MAX,
-    ip_len: u32::MAX,
-    window: u16::MAX,
-    tcp_flags: u8::MAX,
-    dscp: u8::MAX,
-    vlan: 1,
-    ip_offset: u16::MAX,
-    zero_ip_len: true,
-};
-
-/// Parses, and checks what must hold for any result.
-fn checked(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, ParseError> {
-    let result = parse_cut(link, bytes, wire_len);
-    let wire_len = wire_len.max(bytes.len());
-    let Ok(packet) = result else { return result };
-
-    let mut dirty = DIRTY;
-    assert_eq!(parse::parse(&Captured::new(bytes, wire_len), link, &mut dirty), Ok(()));
-    assert_eq!(dirty, packet, "every field is written");
-
-    let (ip_offset, ip_len) = (usize::from(packet.ip_offset), packet.ip_len as usize);
-    assert!(ip_offset + ip_len <= wire_len);
-    let ip_header = if packet.key.ip_version == 4 { 20 } else { 40 };
-    let transport_header = if packet.key.protocol == IPPROTO_TCP { 20 } else { 8 };
-    assert!(packet.payload_len as usize + ip_header + transport_header <= ip_len);
-    assert!(ip_offset + ip_header + transport_header <= bytes.len());
-    assert_eq!(bytes[ip_offset] >> 4, packet.key.ip_version);
-    assert!([4, 6].contains(&packet.key.ip_version));
-    assert!([IPPROTO_TCP, IPPROTO_UDP].contains(&packet.key.protocol));
-    assert!((packet.key.lower_addr, packet.key.lower_port) <= (packet.key.upper_addr, packet.key.upper_port));
-    assert_eq!(packet.key.reserved, [0; 2]);
-    assert!(packet.dscp < 64);
-    assert!(packet.vlan < 0x1000 || packet.vlan == NO_VLAN);
-    if packet.key.protocol == IPPROTO_UDP {
-        assert_eq!((packet.window, packet.tcp_flags), (0, 0));
-    }
-    if packet.zero_ip_len {
-        assert_eq!(ip_offset + ip_len, wire_len);
-    } else {
-        assert!(ip_len <= 40 + 0xffff);
-        let padded = [bytes, &[0x45; 9]].concat();
-        // Only a packet that was captured whole can be padded.
-        if bytes.len() == wire_len {
-            assert_eq!(parse_cut(link, &padded, padded.len()), result, "padding changes nothing");
-        }
-    }
-    result
-}
 
 fn any_link() -> impl Strategy<Value = Builder> {
     let tags = vec((select(vec![DOT1Q, DOT1AD, QINQ]), any::<u16>()), 0..=4);

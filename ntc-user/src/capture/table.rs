@@ -42,6 +42,10 @@ const SWEEP_PACKETS: u64 = 1 << 20;
 /// Below so many live flows there is no need to.
 const SWEEP_FLOWS: usize = 65_536;
 
+/// Live flows at most, for a capture may hold nothing but first packets. What fits into 2^20 buckets of the hash table,
+/// of which 1 in 8 stays free: about a gigabyte if every flow has a full sequence.
+const MAX_FLOWS: usize = (1 << 20) / 8 * 7;
+
 /// The live flows of one capture.
 pub struct FlowTable {
     rule: FlowRule,
@@ -80,6 +84,9 @@ impl FlowTable {
         if self.flows.len() > SWEEP_FLOWS && self.ledger.seen.is_multiple_of(SWEEP_PACKETS) {
             self.sweep(now_ns, ended);
         }
+        if self.flows.len() >= MAX_FLOWS && !self.flows.contains_key(&self.packet.key) {
+            self.make_room(now_ns, ended);
+        }
         Ok(self.account(now_ns, ended))
     }
 
@@ -100,11 +107,10 @@ impl FlowTable {
             }
         };
         let step = live.state.account::<Owned>(packet, now_ns, rule);
-        let Some(index) = step.index else {
-            ledger.gated += 1;
-            return None;
-        };
-        ledger.recorded += 1;
+        let (packets, places) = (u64::from(packet.segments), u64::from(step.places));
+        ledger.recorded += places;
+        ledger.gated += packets - places;
+        let index = step.index?;
         let record = live.state.record(packet, &step, index, now_ns, 0);
         live.sequence.place(&record);
         Some(record)
@@ -115,6 +121,29 @@ impl FlowTable {
         let ends = |key: &FlowKey, live: &mut Live| live.state.over(key.protocol, now_ns, &rule).is_some();
         for (key, live) in self.flows.extract_if(ends) {
             let end = live.state.over(key.protocol, now_ns, &rule).unwrap_or(End::Idle);
+            ended(over(key, live, end));
+        }
+    }
+
+    /// Ends what is over, and if that is little, half of the flows: those whose latest packet is the longest ago.
+    #[cold]
+    fn make_room(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedFlow)) {
+        self.sweep(now_ns, ended);
+        if self.flows.len() < MAX_FLOWS / 8 * 7 {
+            return;
+        }
+        let mut latest: Vec<u64> = self.flows.values().map(|live| live.state.last_ns).collect();
+        let middle = latest.len() / 2;
+        let (_, &mut median, _) = latest.select_nth_unstable(middle);
+        // Of equal times any will do, but some must go.
+        let mut surplus = middle.max(1);
+        let goes = |_: &FlowKey, live: &mut Live| {
+            let goes = live.state.last_ns <= median && surplus > 0;
+            surplus -= usize::from(goes);
+            goes
+        };
+        for (key, live) in self.flows.extract_if(goes) {
+            let end = if live.state.closed_ns == 0 { End::Evicted } else { live.state.close_reason() };
             ended(over(key, live, end));
         }
     }

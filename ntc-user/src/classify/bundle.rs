@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -45,6 +46,14 @@ pub enum BundleError {
         origin: String,
         /// What it reads.
         found: Vec<String>,
+    },
+    /// Labels or a confidence that no answer can be made of.
+    #[error("model bundle: {origin}: [output] {what}")]
+    Output {
+        /// Where the manifest is from.
+        origin: String,
+        /// What is wrong.
+        what: String,
     },
     /// `model.onnx` is not the file that the manifest speaks of.
     #[error("model bundle: {origin}: model.onnx has SHA-256 {found}, the manifest says {expected}")]
@@ -102,6 +111,21 @@ pub struct OutputSection {
     pub min_confidence: f32,
 }
 
+impl OutputSection {
+    fn mistake(&self) -> Option<String> {
+        // NaN is in no range: with it every comparison would fail, and no answer be unsure.
+        if !(0.0..=1.0).contains(&self.min_confidence) {
+            return Some(format!("min_confidence: {} is not from 0 to 1", self.min_confidence));
+        }
+        if self.labels.is_empty() {
+            return Some("labels: there are none".into());
+        }
+        let mut seen = BTreeSet::new();
+        let twice = self.labels.iter().find(|label| !seen.insert(*label))?;
+        Some(format!("labels: {twice:?} is listed twice"))
+    }
+}
+
 /// `[digest]`
 #[derive(Clone, Debug, Deserialize)]
 pub struct DigestSection {
@@ -140,11 +164,18 @@ impl Bundle {
         Self::check(&manifest.display().to_string(), &text, Cow::Owned(graph))
     }
 
-    fn check(origin: &str, manifest: &str, onnx: Cow<'static, [u8]>) -> Result<Self, BundleError> {
+    /// Puts a bundle together of the text of `model.toml` and the graph; `origin` stands for the text in messages.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(origin: &str, manifest: &str, onnx: Cow<'static, [u8]>) -> Result<Self, BundleError> {
         let manifest: Manifest = toml::from_str(manifest)
             .map_err(|source| BundleError::Manifest { origin: origin.into(), source: Box::new(source) })?;
         if manifest.input.features != FEATURES || manifest.input.sequence_length != SEQUENCE_LENGTH {
             return Err(BundleError::Schema { origin: origin.into(), found: manifest.input.features });
+        }
+        if let Some(what) = manifest.output.mistake() {
+            return Err(BundleError::Output { origin: origin.into(), what });
         }
         let found: String = Sha256::digest(&onnx).iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.eq_ignore_ascii_case(&manifest.digest.onnx_sha256) {
@@ -157,5 +188,28 @@ impl Bundle {
     /// `name version`.
     pub fn title(&self) -> String {
         format!("{} {}", self.manifest.model.name, self.manifest.model.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_no_answer_can_be_made_of_is_refused() {
+        let error = |from: &str, to: &str| {
+            assert!(DEFAULT_TOML.contains(from), "{from}");
+            let text = DEFAULT_TOML.replacen(from, to, 1);
+            match Bundle::check("m.toml", &text, Cow::Borrowed(DEFAULT_ONNX)) {
+                Ok(_) => panic!("{to} was taken"),
+                Err(error) => error.to_string(),
+            }
+        };
+        for confidence in ["nan", "-0.1", "1.5", "inf"] {
+            let said = error("min_confidence = ", &format!("min_confidence = {confidence} # "));
+            assert!(said.contains("is not from 0 to 1"), "{said}");
+        }
+        let said = error("labels = [", "labels = [\"DNS\", \"DNS\", ");
+        assert!(said.contains("\"DNS\" is listed twice"), "{said}");
     }
 }

@@ -48,6 +48,38 @@ pub enum LibraryError {
     },
 }
 
+/// Where the library is.
+#[derive(Debug)]
+pub struct Place {
+    /// The file; a bare name is left to the loader.
+    pub path: PathBuf,
+    /// There is such a file.
+    pub certain: bool,
+}
+
+/// Looks for the library, in the order in which it would be loaded.
+///
+/// # Errors
+/// It was named, and is not there.
+pub fn locate(named: Option<&Path>) -> Result<Place, LibraryError> {
+    let from_variable = env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = named {
+        return Ok(Place { path: existing("--onnxruntime", path)?, certain: true });
+    }
+    if let Some(path) = &from_variable {
+        return Ok(Place { path: existing(VARIABLE, path)?, certain: true });
+    }
+    let places = [beside(), Path::new(SYSTEM_DIRECTORY).join(LIBRARY)];
+    Ok(match places.into_iter().find(|place| place.exists()) {
+        Some(path) => Place { path, certain: true },
+        None => Place { path: PathBuf::from(LIBRARY), certain: false },
+    })
+}
+
+fn beside() -> PathBuf {
+    env::current_exe().unwrap_or_default().with_file_name(LIBRARY)
+}
+
 /// Loads the library once for the process and returns its environment.
 ///
 /// # Errors
@@ -57,23 +89,12 @@ pub fn environment(named: Option<&Path>) -> Result<&'static Environment, Library
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
-    let beside = env::current_exe().unwrap_or_default().with_file_name(LIBRARY);
-    let from_variable = env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let (path, certain) = if let Some(path) = named {
-        (existing("--onnxruntime", path)?, true)
-    } else if let Some(path) = &from_variable {
-        (existing(VARIABLE, path)?, true)
-    } else if beside.exists() {
-        (beside.clone(), true)
-    } else {
-        let system = Path::new(SYSTEM_DIRECTORY).join(LIBRARY);
-        if system.exists() { (system, true) } else { (PathBuf::from(LIBRARY), false) }
-    };
+    let Place { path, certain } = locate(named)?;
     let load = |source: Box<dyn std::error::Error + Send + Sync>| {
         if certain {
             LibraryError::Load { path: path.clone(), source }
         } else {
-            LibraryError::NotFound { beside: beside.clone(), source }
+            LibraryError::NotFound { beside: beside(), source }
         }
     };
     let environment = ort::init_from(&path)

@@ -1,10 +1,16 @@
 //! `ntc detach`: leaves nothing behind.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::{cli::DetachArgs, kernel::pins::PinDirectory};
+use crate::{
+    cli::DetachArgs,
+    kernel::{
+        attach::hooks,
+        pins::{self, PinDirectory},
+    },
+};
 
 /// Runs the verb.
 ///
@@ -12,13 +18,31 @@ use crate::{cli::DetachArgs, kernel::pins::PinDirectory};
 /// An agent is still running, or a pin cannot be removed.
 pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
     let path = &args.pins.pin_dir;
+    let others = pins::other_versions(path);
+    for other in &others {
+        pins::remove_other_version(other)?;
+        eprintln!("ntc: removed {}, of another version", other.display());
+    }
     if !path.exists() {
-        eprintln!("ntc: nothing is pinned in {}", path.display());
-        return Ok(ExitCode::SUCCESS);
+        if others.is_empty() {
+            eprintln!("ntc: nothing is pinned in {}", path.display());
+        }
+        // Filters on a clsact qdisc hang on no pin.
+        return release(path);
     }
     let mut pins = PinDirectory::claim(path)?;
+    release(path)?;
     // With its last pin a link goes, and the program with it.
     pins.remove().with_context(|| format!("cannot remove the pins in {}", path.display()))?;
     eprintln!("ntc: removed {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release(path: &Path) -> anyhow::Result<ExitCode> {
+    match hooks::release(path)? {
+        0 => {}
+        1 => eprintln!("ntc: removed a filter from a clsact qdisc"),
+        filters => eprintln!("ntc: removed {filters} filters from clsact qdiscs"),
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,10 @@ use crate::{
     cli::{FlowsArgs, LiveFormat},
     clock::{self, UnixTime},
     flow::FlowId,
-    kernel::tables::{self, Flows, Labels},
+    kernel::{
+        flow_table::FlowTable,
+        tables::{self, Labels},
+    },
 };
 
 #[derive(Serialize)]
@@ -78,7 +81,7 @@ impl Line {
 /// # Errors
 /// No pins, or stdout cannot be written.
 pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
-    let (labels, flows) = (tables::labels(&args.pins.pin_dir)?, tables::flows(&args.pins.pin_dir)?);
+    let (labels, flows) = (tables::labels(&args.pins.pin_dir)?, FlowTable::open(&args.pins.pin_dir)?);
     loop {
         let mut out = stdout().lock();
         if args.watch.is_some() && args.format == LiveFormat::Table && out.is_terminal() {
@@ -93,7 +96,7 @@ pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn show(out: &mut impl Write, labels: &Labels, flows: &Flows, args: &FlowsArgs) -> anyhow::Result<()> {
+fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsArgs) -> anyhow::Result<()> {
     if args.format == LiveFormat::Table {
         writeln!(
             out,
@@ -104,8 +107,7 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &Flows, args: &FlowsArgs) 
     let unix_time = UnixTime::now();
     for (key, label) in labels.iter().filter_map(Result::ok) {
         // A label without its flow is about to go.
-        let Some(state) = tables::lookup(flows, &key)?.filter(|state| state.start_ns == label.start_ns)
-        else {
+        let Some(state) = flows.get(&key).filter(|state| state.start_ns == label.start_ns) else {
             continue;
         };
         let line = Line::new(key, &state, &label, unix_time);

@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod detach;
+pub mod doctor;
 pub mod extract;
 pub mod flows;
 pub mod run;

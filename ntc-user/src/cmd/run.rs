@@ -14,8 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     classify::Model,
     cli::{LiveFormat, RunArgs},
-    event::{Event, Stats},
-    kernel::{attach, load},
+    event::{Event, InterfaceEvent, Stats},
+    kernel::{
+        attach::{self, requests::Requests},
+        load,
+        netlink::links::links,
+        privileges,
+    },
     pipeline::{self, Config},
     policy::Policy,
 };
@@ -25,15 +30,32 @@ use crate::{
 /// # Errors
 /// What kept the agent from starting, or made it give up.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let interfaces = attach::interfaces(&args.interfaces, &args.capture, &args.enforce);
-    if interfaces.iter().all(|interface| !interface.capture) {
+    let interfaces = Requests::new(&args.interfaces, &args.capture, &args.enforce)?;
+    if !interfaces.captures() {
         bail!("no interface to capture on: give --iface or --capture (`ip link` lists interfaces)");
     }
-    for interface in &interfaces {
-        attach::if_index(&interface.name)?;
+    // Once more before programs are attached; now, so that a mistake is told before a model is loaded.
+    interfaces.check(&links().context("cannot list interfaces")?, args.wait_for_interfaces)?;
+    privileges::enter(args.user.as_deref(), &args.pins.pin_dir)?;
+    let ended = agent(args, interfaces);
+    if ended.is_err() {
+        // A directory that was handed over and never used; pins keep it from being removed.
+        let _ = std::fs::remove_dir(&args.pins.pin_dir);
     }
+    ended
+}
+
+fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
-    let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
+    // ONNX Runtime's threads inherit from the one that loads it: nothing.
+    let model = std::thread::scope(|scope| {
+        let load = || {
+            privileges::renounce();
+            Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())
+        };
+        scope.spawn(load).join()
+    })
+    .map_err(|_| anyhow::anyhow!("loading the model failed"))??;
     let second = 1_000_000_000;
     let config = Config {
         interfaces,
@@ -47,13 +69,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             ring_bytes: args.ring_bytes,
             mark_mask: args.mark_mask,
         },
+        attach: attach::Options {
+            hook: args.hook,
+            tc: args.tc,
+            may_come_later: args.wait_for_interfaces,
+            stay: args.stay,
+            pin_dir: args.pins.pin_dir.clone(),
+        },
         pause: Duration::from_millis(args.pause_ms),
-        pin_dir: args.pins.pin_dir.clone(),
         dry_run: args.dry_run,
-        stay: args.stay,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .on_thread_start(privileges::renounce)
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
@@ -96,6 +124,7 @@ impl Printer {
         std::thread::Builder::new()
             .name("print".into())
             .spawn(move || {
+                privileges::renounce();
                 let printed = queue.iter().try_for_each(|event| print(format, &event));
                 // Nobody waits any more: the agent has ended.
                 let _ = result.send(printed);
@@ -140,6 +169,9 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
     match event {
         Event::Ready(ready) => {
             writeln!(out, "ntc: {} on {}", ready.model, ready.interfaces.join(", "))?;
+            for hook in &ready.hooks {
+                writeln!(out, "ntc: {}: {}", hook.interface, hook.why)?;
+            }
             writeln!(out, "ntc: maps are pinned in {}; stop with Ctrl-C", ready.pin_dir)
         }
         Event::Label(label) => writeln!(
@@ -155,6 +187,10 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
             label.age_us as f64 / 1000.0,
             label.stage
         ),
+        Event::Interface(InterfaceEvent { interface, change, program, why, .. }) => match program {
+            Some(program) => writeln!(out, "ntc: {interface}: {program} is {change}: {why}"),
+            None => writeln!(out, "ntc: {interface} {change}: {why}"),
+        },
         Event::Stats(_) => Ok(()),
         Event::Summary(stats) => summary(&mut out, stats),
     }

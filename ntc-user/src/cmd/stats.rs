@@ -37,15 +37,25 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let LedgerView { seen, recorded, gated, not_flow, dropped, closes, new_flows, resumed_flows, reasons } =
-        view.ledger;
+    let LedgerView {
+        seen,
+        recorded,
+        gated,
+        not_flow,
+        dropped,
+        closes,
+        new_flows,
+        resumed_flows,
+        shed_flows,
+        reasons,
+    } = view.ledger;
     writeln!(out, "packets seen      {seen:>12}")?;
     writeln!(out, "  recorded        {recorded:>12}")?;
     writeln!(out, "  gated           {gated:>12}")?;
     writeln!(out, "  of no flow      {not_flow:>12}")?;
     writeln!(out, "  dropped         {dropped:>12}")?;
     writeln!(out, "  the sums {}", if closes { "close" } else { "are of packets under way: read again" })?;
-    writeln!(out, "flows begun       {new_flows:>12}   taken up again {resumed_flows}")?;
+    writeln!(out, "flows begun       {new_flows:>12}   taken up again {resumed_flows}   shed {shed_flows}")?;
     for (reason, packets) in reasons {
         writeln!(out, "  {reason:<15} {packets:>12}")?;
     }

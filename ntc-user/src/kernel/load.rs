@@ -2,16 +2,19 @@
 
 use aya::{
     Ebpf, EbpfLoader,
+    maps::Array,
     programs::{SchedClassifier, SocketFilter, Xdp},
 };
 use ntc_common::{
-    flow::{FlowRule, FlowState},
+    flow::FlowRule,
     key::FlowKey,
     label::{Heartbeat, Label},
     ledger::Ledger,
-    limits::{DEFAULT_MAX_FLOWS, DEFAULT_RING_BYTES, MAX_CLASSES, MAX_INTERFACES, MAX_SERVICES},
+    limits::{DEFAULT_MAX_FLOWS, DEFAULT_RING_BYTES, FLOW_WAYS, MAX_CLASSES, MAX_INTERFACES, MAX_SERVICES},
     policy::{ClassAction, ClassCounter, Enforcement, MARK_MASK_DEFAULT, ServiceAction},
+    table::{FlowHash, FlowSet, FlowSlot, sets_for},
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
     KernelError,
@@ -19,7 +22,7 @@ use super::{
 };
 
 /// The object, built by `build.rs` from `ntc-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntc-ebpf"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntc-ebpf"));
 
 /// The program at XDP.
 pub const XDP: &str = "ntc_xdp";
@@ -64,7 +67,8 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
     loader
         .override_global("FLOW_RULE", &settings.rule, true)
         .override_global("MARK_MASK", &settings.mark_mask, true)
-        .map_max_entries("FLOWS", settings.max_flows)
+        .map_max_entries("FLOW_SETS", sets_for(settings.max_flows))
+        .map_max_entries("FLOWS", sets_for(settings.max_flows) * FLOW_WAYS as u32)
         .map_max_entries("LABELS", settings.max_flows)
         .map_max_entries("PACKETS", settings.ring_bytes);
     if let Some(pins) = pins {
@@ -74,6 +78,7 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
         }
     }
     let mut ebpf = loader.load(OBJECT).map_err(|source| KernelError::Load(Box::new(source)))?;
+    set_hash(&mut ebpf, settings.max_flows)?;
     let refused = |program| move |source| KernelError::Program { program, source: Box::new(source) };
     program::<Xdp>(&mut ebpf, XDP)?.load().map_err(refused(XDP))?;
     for name in [TC_INGRESS, TC_EGRESS] {
@@ -94,12 +99,31 @@ where
     ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(KernelError::Missing(name))
 }
 
+/// Draws the flow table's hash, unless the table was taken over: then its flows stand where the old one put them.
+fn set_hash(ebpf: &mut Ebpf, max_flows: u32) -> Result<(), KernelError> {
+    let map = ebpf.map_mut("FLOW_HASH").ok_or(KernelError::Missing("FLOW_HASH"))?;
+    let mut map = Array::<_, FlowHash>::try_from(map).map_err(KernelError::map("FLOW_HASH"))?;
+    let mut hash = map.get(&0, 0).map_err(KernelError::map("FLOW_HASH"))?;
+    if hash.sets != 0 {
+        return Ok(());
+    }
+    for key in &mut hash.keys {
+        let mut bytes = [0; 8];
+        getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|error| KernelError::Random(error.into()))?;
+        *key = u64::from_ne_bytes(bytes);
+    }
+    hash.sets = sets_for(max_flows).into();
+    map.set(0, hash, 0).map_err(KernelError::map("FLOW_HASH"))
+}
+
 fn size(map: &str, max_flows: u32) -> MapSize {
     let of = |key, value, entries| MapSize { key: key as u32, value: value as u32, entries };
     let word = size_of::<u32>();
     match map {
         "LABELS" => of(size_of::<FlowKey>(), size_of::<Label>(), max_flows),
-        "FLOWS" => of(size_of::<FlowKey>(), size_of::<FlowState>(), max_flows),
+        "FLOW_SETS" => of(word, size_of::<FlowSet>(), sets_for(max_flows)),
+        "FLOWS" => of(word, size_of::<FlowSlot>(), sets_for(max_flows) * FLOW_WAYS as u32),
+        "FLOW_HASH" => of(word, size_of::<FlowHash>(), 1),
         "HEARTBEAT" => of(word, size_of::<Heartbeat>(), 1),
         "LEDGER" => of(word, size_of::<Ledger>(), 1),
         "ENFORCEMENT" => of(word, size_of::<Enforcement>(), 1),

@@ -13,20 +13,25 @@ use rustix::{
     io::Errno,
 };
 
-use super::KernelError;
+use super::{KernelError, owner};
 
 /// Magic number of bpffs (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+pub(super) const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// Where bpffs belongs.
-const BPF_FS: &str = "/sys/fs/bpf";
+pub const BPF_FS: &str = "/sys/fs/bpf";
+
+/// Holds one pin directory for each version of the maps, in [`BPF_FS`].
+pub const FOLDER: &str = "ntc";
 
 /// Begins the name of a pinned link.
 const LINK_PREFIX: &str = "link_ntc_";
 
 /// Maps that are pinned, so that a restart takes them over and others can read them.
-pub const PINNED: [&str; 9] = [
+pub const PINNED: [&str; 11] = [
     "LABELS",
     "FLOWS",
+    "FLOW_SETS",
+    "FLOW_HASH",
     "HEARTBEAT",
     "LEDGER",
     "ENFORCEMENT",
@@ -38,7 +43,7 @@ pub const PINNED: [&str; 9] = [
 
 /// Where the maps are pinned unless configured otherwise.
 pub fn default_directory() -> PathBuf {
-    Path::new(BPF_FS).join("ntc").join(format!("v{ABI_VERSION}"))
+    Path::new(BPF_FS).join(FOLDER).join(format!("v{ABI_VERSION}"))
 }
 
 /// A pin directory that is this agent's alone. Dropped before [`keep`](Self::keep), it takes away what a start that
@@ -78,7 +83,7 @@ impl PinDirectory {
                 let fresh = PINNED.iter().all(|map| !path.join(map).exists());
                 Ok(Self { path: path.to_path_buf(), fresh, kept: false, _lock: lock })
             }
-            Err(Errno::WOULDBLOCK) => Err(KernelError::AgentRunning(path.display().to_string())),
+            Err(Errno::WOULDBLOCK) => Err(owner::running(path)),
             Err(error) => Err(failed(error.into())),
         }
     }
@@ -123,19 +128,6 @@ impl PinDirectory {
         })
     }
 
-    /// Where an attached program's link is pinned, if it is to outlive the agent.
-    pub fn link(&self, program: &str, interface: &str) -> PathBuf {
-        self.path.join(format!("link_{program}_{interface}"))
-    }
-
-    /// Lets go of programs that an earlier agent left attached: this one attaches its own.
-    pub fn release_links(&self) {
-        for link in links(&self.path) {
-            // A link that stays in place makes the attach fail, which says so.
-            let _ = fs::remove_file(link);
-        }
-    }
-
     /// Removes ntc's pins, and the directory if nothing else is in it.
     ///
     /// # Errors
@@ -149,7 +141,7 @@ impl PinDirectory {
 impl Drop for PinDirectory {
     fn drop(&mut self) {
         if !self.kept {
-            self.release_links();
+            release_links(&self.path);
             if self.fresh {
                 // What remains is what `ntc detach` is for.
                 let _ = remove(&self.path);
@@ -158,11 +150,30 @@ impl Drop for PinDirectory {
     }
 }
 
+/// Where the link of a program on an interface is pinned, if it is to outlive the agent. By index: names change.
+pub fn link(directory: &Path, program: &str, ifindex: u32) -> PathBuf {
+    directory.join(format!("link_{program}_{ifindex}"))
+}
+
+/// Lets go of programs that an earlier agent left attached by links.
+pub fn release_links(directory: &Path) {
+    for link in links(directory) {
+        // A link that stays in place makes the attach fail, which says so.
+        let _ = fs::remove_file(link);
+    }
+}
+
 /// The pinned links of ntc's programs in a directory.
 fn links(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(LINK_PREFIX));
     ours.map(|entry| entry.path()).collect()
+}
+
+/// All that may be pinned there by ntc.
+pub(super) fn ours(directory: &Path) -> Vec<PathBuf> {
+    let maps = PINNED.iter().map(|map| directory.join(map));
+    links(directory).into_iter().chain(maps).collect()
 }
 
 /// Sizes by which pins are compared.
@@ -187,8 +198,7 @@ impl std::fmt::Display for MapSize {
 /// # Errors
 /// The first that could not be removed.
 pub fn remove(directory: &Path) -> io::Result<()> {
-    let maps = PINNED.iter().map(|map| directory.join(map));
-    for pin in links(directory).into_iter().chain(maps) {
+    for pin in ours(directory) {
         match fs::remove_file(pin) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -199,13 +209,65 @@ pub fn remove(directory: &Path) -> io::Result<()> {
         Ok(()) => {}
         // Somebody else's pins: not ours to remove.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+        // Made for this agent by somebody else, who will want to find it again.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         Err(error) => return Err(error),
     }
-    if let Some(parent) = directory.parent().filter(|parent| parent.ends_with("ntc")) {
+    if let Some(parent) = directory.parent().filter(|parent| parent.ends_with(FOLDER)) {
         // Not empty: another version's pins stay.
         let _ = fs::remove_dir(parent);
     }
     Ok(())
+}
+
+/// Pin directories of other versions of the maps beside this one: `…/ntc/v<number>`.
+pub fn other_versions(directory: &Path) -> Vec<PathBuf> {
+    let Some(parent) = directory.parent().filter(|parent| parent.ends_with(FOLDER)) else {
+        return Vec::new();
+    };
+    let number = |name: &str| name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let others = entries.filter(|entry| number(&entry.file_name().to_string_lossy()));
+    let mut others: Vec<_> = others.map(|entry| entry.path()).filter(|path| path != directory).collect();
+    others.sort();
+    others
+}
+
+/// Refuses to start beside an agent of another version, or beside programs that one left attached: both would account
+/// and mark each packet. Maps alone harm nobody.
+///
+/// # Errors
+/// The first such directory.
+pub fn refuse_other_versions(directory: &Path) -> Result<(), KernelError> {
+    for other in other_versions(directory) {
+        if let Some(owner) = owner::of_pins(&other) {
+            return Err(KernelError::AgentRunning {
+                path: other.display().to_string(),
+                owner: owner::Named(Some(owner)),
+            });
+        }
+        if !links(&other).is_empty() {
+            return Err(KernelError::OtherVersion(other.display().to_string()));
+        }
+        tracing::warn!(directory = %other.display(), "maps of another ntc version stay; `ntc detach` removes them");
+    }
+    Ok(())
+}
+
+/// Removes the pins of another version. Its maps may have other names than this one's: the directory is ntc's by
+/// where it is, so all pins in it are.
+///
+/// # Errors
+/// A live agent has it, or a pin could not be removed.
+pub fn remove_other_version(directory: &Path) -> Result<(), KernelError> {
+    let failed = |source| KernelError::PinDirectory { path: directory.display().to_string(), source };
+    let mut pins = PinDirectory::claim(directory)?;
+    for entry in fs::read_dir(directory).map_err(failed)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    pins.remove().map_err(failed)
 }
 
 /// Opens a pinned map, of a running agent or of one that has gone.
@@ -221,7 +283,7 @@ pub fn open(directory: &Path, map: &'static str) -> Result<Map, KernelError> {
 }
 
 /// Mounts bpffs in its usual place if it is missing there and the directory lies below.
-fn mount_bpf_fs(directory: &Path) -> io::Result<()> {
+pub(super) fn mount_bpf_fs(directory: &Path) -> io::Result<()> {
     if !directory.starts_with(BPF_FS) || is_bpf_fs(Path::new(BPF_FS))? {
         return Ok(());
     }
@@ -230,7 +292,10 @@ fn mount_bpf_fs(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_bpf_fs(path: &Path) -> io::Result<bool> {
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn is_bpf_fs(path: &Path) -> io::Result<bool> {
     match rustix::fs::statfs(path) {
         Ok(stat) => Ok(stat.f_type as u64 == BPF_FS_MAGIC),
         Err(Errno::NOENT) => Ok(false),

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, MapInfo, PerCpuArray};
 use ntc_common::{
-    flow::FlowState,
     key::FlowKey,
     label::{Heartbeat, Label},
     ledger::Ledger,
@@ -16,8 +15,6 @@ use super::{KernelError, pins};
 
 /// `LABELS`.
 pub type Labels = HashMap<MapData, FlowKey, Label>;
-/// `FLOWS`.
-pub type Flows = HashMap<MapData, FlowKey, FlowState>;
 
 /// Opens the labels.
 ///
@@ -27,24 +24,13 @@ pub fn labels(directory: &Path) -> Result<Labels, KernelError> {
     HashMap::try_from(pins::open(directory, "LABELS")?).map_err(KernelError::map("LABELS"))
 }
 
-/// Opens the flow table.
+/// Labels that there is room for.
 ///
 /// # Errors
 /// No pins, or not readable.
-pub fn flows(directory: &Path) -> Result<Flows, KernelError> {
-    HashMap::try_from(pins::open(directory, "FLOWS")?).map_err(KernelError::map("FLOWS"))
-}
-
-/// `None` for a key that is not there, which is no error.
-///
-/// # Errors
-/// Any other failure.
-pub fn lookup<V: aya::Pod>(map: &HashMap<MapData, FlowKey, V>, key: &FlowKey) -> Result<Option<V>, MapError> {
-    match map.get(key, 0) {
-        Ok(value) => Ok(Some(value)),
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
+pub fn label_capacity(directory: &Path) -> Result<usize, KernelError> {
+    let info = MapInfo::from_pin(directory.join("LABELS")).map_err(KernelError::map("LABELS"))?;
+    Ok(info.max_entries() as usize)
 }
 
 /// The counts of all CPUs together.

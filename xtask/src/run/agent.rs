@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    net::{Network, TO_CLIENT, TO_SERVER},
+    net::Network,
     process::{Group, Interrupt},
     traffic::tail,
 };
@@ -28,7 +28,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// One line of the agent's.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// It captures.
     Ready,
     /// A flow has a label.
@@ -42,57 +42,57 @@ pub(super) enum Event {
 
 /// A label of a flow. The source is the sender of the first packet.
 #[derive(Clone, Deserialize)]
-pub(super) struct Label {
+pub(crate) struct Label {
     /// Sender of the first packet.
-    pub(super) src_ip: String,
+    pub(crate) src_ip: String,
     /// Its receiver.
-    pub(super) dst_ip: String,
+    pub(crate) dst_ip: String,
     /// Port of the sender.
-    pub(super) src_port: u16,
+    pub(crate) src_port: u16,
     /// Port of the receiver.
-    pub(super) dst_port: u16,
+    pub(crate) dst_port: u16,
     /// `tcp` or `udp`.
-    pub(super) proto: String,
+    pub(crate) proto: String,
     /// Time of the first packet.
-    pub(super) first_ts_ns: u64,
+    pub(crate) first_ts_ns: u64,
     /// Service, `unknown` if the model is not sure enough.
-    pub(super) service: String,
+    pub(crate) service: String,
     /// Its protocol.
-    pub(super) protocol: String,
+    pub(crate) protocol: String,
     /// Its traffic class.
-    pub(super) class: String,
+    pub(crate) class: String,
     /// Confidence, 0 to 1.
-    pub(super) confidence: f64,
+    pub(crate) confidence: f64,
     /// `provisional` or `final`.
-    pub(super) stage: String,
+    pub(crate) stage: String,
     /// Packets that the answer rests on.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
     /// Why the model was asked: `complete`, `closed` or `paused`.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// From the deciding packet to the label in the map.
-    pub(super) decided_us: u64,
+    pub(crate) decided_us: u64,
     /// From the first packet to the label in the map.
-    pub(super) age_us: u64,
+    pub(crate) age_us: u64,
 }
 
 /// The agent's own account of its run.
 #[derive(Deserialize)]
-pub(super) struct AgentSummary {
+pub(crate) struct AgentSummary {
     /// Flows seen.
-    pub(super) flows: u64,
+    pub(crate) flows: u64,
     /// Where each packet went.
-    pub(super) ledger: Ledger,
+    pub(crate) ledger: Ledger,
 }
 
 /// The packet ledger.
 #[derive(Deserialize)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Whether the ways out add up to the packets seen.
-    pub(super) closes: bool,
+    pub(crate) closes: bool,
 }
 
 /// The running agent.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     group: Group,
     events: Receiver<Value>,
     reader: Option<JoinHandle<()>>,
@@ -100,14 +100,24 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent on the router and waits until it captures.
-    pub(super) fn start(network: &Network, ntc: &Path, log: &Path, interrupt: &Interrupt) -> Result<Self> {
+    /// Starts the agent on these interfaces of the router and waits until it captures. Of its lines those are kept
+    /// that `keep` picks: in a flood it says more than anybody wants to parse.
+    pub(crate) fn start(
+        network: &Network,
+        ntc: &Path,
+        interfaces: &[&str],
+        log: &Path,
+        keep: fn(&str) -> bool,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         // Not where the machine's own agent, or that of another run, has its maps.
         let pins = network.pin_directory();
         println!("agent: loading the model, attaching to the router, its maps in {pins}");
         let mut command = network.command("router", ntc);
         command
-            .args(["run", "--iface", TO_CLIENT, "--iface", TO_SERVER, "--format", "json", "--pin-dir"])
+            .args(["run", "--format", "json", "--iface"])
+            .arg(interfaces.join(","))
+            .arg("--pin-dir")
             .arg(&pins)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -117,7 +127,8 @@ impl Agent {
         let (sender, events) = channel();
         let reader = thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Ok(value) = serde_json::from_str(&line)
+                if keep(&line)
+                    && let Ok(value) = serde_json::from_str(&line)
                     && sender.send(value).is_err()
                 {
                     return;
@@ -142,8 +153,13 @@ impl Agent {
         bail!("the agent is not ready after {START_LIMIT:?}: {}", tail(&agent.log));
     }
 
+    /// Its process: the programs that start it become it.
+    pub(crate) fn id(&self) -> u32 {
+        self.group.id()
+    }
+
     /// An error if the agent has ended.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.group.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("the agent ended ({status}): {}", tail(&self.log)),
@@ -151,12 +167,12 @@ impl Agent {
     }
 
     /// Lines that have come since the last call.
-    pub(super) fn drain(&self) -> impl Iterator<Item = Value> {
+    pub(crate) fn drain(&self) -> impl Iterator<Item = Value> {
         self.events.try_iter()
     }
 
     /// Asks the agent to end; its remaining lines, the summary among them.
-    pub(super) fn stop(mut self) -> Result<Vec<Value>> {
+    pub(crate) fn stop(mut self) -> Result<Vec<Value>> {
         let status = self.group.stop(STOP_LIMIT)?;
         match status {
             Some(status) if status.success() => {}
@@ -178,6 +194,6 @@ impl Drop for Agent {
 }
 
 /// What a line says.
-pub(super) fn parse(value: &Value) -> Result<Event> {
+pub(crate) fn parse(value: &Value) -> Result<Event> {
     Event::deserialize(value).with_context(|| format!("unexpected line of the agent: {value}"))
 }

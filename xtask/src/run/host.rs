@@ -35,7 +35,7 @@ const ACCOUNTS: [(&str, u32); 5] =
 
 /// One command line, run on a host.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     args: Vec<String>,
     environment: Vec<(&'static str, String)>,
     input: Option<String>,
@@ -44,47 +44,47 @@ pub(super) struct Program {
 
 impl Program {
     /// A program and its arguments, parted by blanks. `arg` adds one that has blanks of its own.
-    pub(super) fn new(line: impl AsRef<str>) -> Self {
+    pub(crate) fn new(line: impl AsRef<str>) -> Self {
         Self {
             args: line.as_ref().split_whitespace().map(str::to_owned).collect(),
             environment: Vec::new(),
             input: None,
-            limit: Duration::from_secs(10),
+            limit: Duration::from_secs(30),
         }
     }
 
     /// A line for the shell.
-    pub(super) fn shell(script: impl Into<String>) -> Self {
+    pub(crate) fn shell(script: impl Into<String>) -> Self {
         Self::new("sh -c").arg(script)
     }
 
     /// One more argument, taken as it is.
-    pub(super) fn arg(mut self, arg: impl Into<String>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
     }
 
     /// A variable of its environment.
-    pub(super) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
 
     /// What it reads from its standard input.
-    pub(super) fn input(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
         self
     }
 
     /// The command line as one would type it.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.args.join(" ")
     }
 }
 
 /// A running host. The first process of its process tree reads from a pipe of ours: when that closes, on drop or because
 /// this process died, it ends, and the kernel kills all others of the tree with it, daemons too.
-pub(super) struct Host {
+pub(crate) struct Host {
     holder: Group,
     leash: Option<ChildStdin>,
     home: PathBuf,
@@ -92,7 +92,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts the host in the network namespace of this name.
-    pub(super) fn start(namespace: &str, name: &str, image: &Path, dir: &Path) -> Result<Self> {
+    pub(crate) fn start(namespace: &str, name: &str, image: &Path, dir: &Path) -> Result<Self> {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{namespace}"))
@@ -126,7 +126,7 @@ impl Host {
     }
 
     /// Starts a program on the host; its output goes to the log.
-    pub(super) fn spawn(&self, program: &Program, log: &Path) -> Result<Group> {
+    pub(crate) fn spawn(&self, program: &Program, log: &Path) -> Result<Group> {
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new("nsenter");
         let root = format!("/proc/{}/root", self.holder.id());
@@ -157,7 +157,7 @@ impl Host {
     }
 
     /// Runs a program to its end, within its time limit.
-    pub(super) fn run(&self, program: &Program, log: &Path, interrupt: &Interrupt) -> Result<()> {
+    pub(crate) fn run(&self, program: &Program, log: &Path, interrupt: &Interrupt) -> Result<()> {
         let mut group = self.spawn(program, log)?;
         match group.wait_until(Instant::now() + program.limit, interrupt)? {
             Some(status) if status.success() => Ok(()),
@@ -168,7 +168,7 @@ impl Host {
     }
 
     /// Whether something on the host listens on this port, read from the kernel's socket tables: no packet is sent.
-    pub(super) fn listens(&self, udp: bool, port: u16) -> bool {
+    pub(crate) fn listens(&self, udp: bool, port: u16) -> bool {
         // A listening TCP socket is in state 0A, an unconnected UDP socket in 07.
         let (tables, state) = if udp { (["udp", "udp6"], "07") } else { (["tcp", "tcp6"], "0A") };
         let suffix = format!(":{port:04X}");
@@ -193,7 +193,7 @@ impl Drop for Host {
 }
 
 /// Writes the files of `/etc` that every host of the run shares.
-pub(super) fn write_etc(dir: &Path) -> Result<()> {
+pub(crate) fn write_etc(dir: &Path) -> Result<()> {
     let etc = dir.join("etc");
     let home = dir.join("home");
     let mut passwd = format!("root:x:0:0:root:{}:/bin/sh\n", home.display());

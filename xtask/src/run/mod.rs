@@ -6,17 +6,16 @@
 //!     clients                   agent, HTB                    servers
 //! ```
 
-mod agent;
+pub(crate) mod agent;
 mod board;
 mod compare;
-mod host;
-mod image;
-mod net;
-mod process;
-mod services;
-mod shaping;
+pub(crate) mod host;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod services;
+pub(crate) mod shaping;
 mod summary;
-mod traffic;
+pub(crate) mod traffic;
 mod view;
 
 use std::{
@@ -34,7 +33,7 @@ use agent::{Agent, Event};
 use anyhow::{Context, Result, anyhow, bail};
 use board::Board;
 use host::Host;
-use net::{BpfMount, Network, TO_CLIENT};
+use net::{BpfMount, Network, TO_CLIENT, TO_SERVER};
 use process::{Group, Interrupt};
 use serde_json::Value;
 use services::Site;
@@ -42,10 +41,12 @@ use summary::{AgentReport, Summary};
 use traffic::Tally;
 use view::View;
 
+use crate::image;
+
 /// Time after the last client for labels that follow a pause.
 const SETTLE: Duration = Duration::from_secs(2);
 /// What the shell says of a process that SIGINT ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Runs the agent: in a test network of its own, or, with arguments after `--`, on this machine's interfaces.
 #[derive(clap::Args, Debug)]
@@ -124,7 +125,14 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
     servers.extend(traffic::start_servers(&site)?);
     interrupt.check()?;
 
-    let agent = Agent::start(&network, ntc, &dir.join("log/agent.log"), interrupt)?;
+    let agent = Agent::start(
+        &network,
+        ntc,
+        &[TO_CLIENT, TO_SERVER],
+        &dir.join("log/agent.log"),
+        |_| true,
+        interrupt,
+    )?;
     let capture =
         args.keep_capture.as_deref().map(|file| start_capture(&network, file, dir, interrupt)).transpose()?;
 

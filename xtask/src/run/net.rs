@@ -1,54 +1,75 @@
 //! The test network: client -- router -- server, three network namespaces joined by veth pairs, IPv4 and IPv6.
 
-use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::Path,
+    process::Command,
+    thread,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::{
     io::Errno,
     process::{Pid, test_kill_process},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use tempfile::TempDir;
 
 use super::process::output;
 
 /// Router interface towards the client.
-pub(super) const TO_CLIENT: &str = "to-client";
+pub(crate) const TO_CLIENT: &str = "to-client";
 /// Router interface towards the server.
-pub(super) const TO_SERVER: &str = "to-server";
+pub(crate) const TO_SERVER: &str = "to-server";
 /// Server address; the networks are those kept for documentation (RFC 5737, RFC 3849).
-pub(super) const SERVER_V4: &str = "198.51.100.2";
+pub(crate) const SERVER_V4: &str = "198.51.100.2";
 /// Server address.
-pub(super) const SERVER_V6: &str = "2001:db8:2::2";
+pub(crate) const SERVER_V6: &str = "2001:db8:2::2";
 /// Client address.
-pub(super) const CLIENT_V4: &str = "192.0.2.2";
+pub(crate) const CLIENT_V4: &str = "192.0.2.2";
 /// Client address.
-pub(super) const CLIENT_V6: &str = "2001:db8:1::2";
+pub(crate) const CLIENT_V6: &str = "2001:db8:1::2";
+
+/// Router interface towards the host that floods, where there is one.
+pub(crate) const TO_ATTACKER: &str = "to-attacker";
 
 /// One cable: the host at its end, the router's interface, both ends' addresses.
-const LINKS: [(&str, &str, [&str; 2], [&str; 2]); 2] = [
+const LINKS: [(&str, &str, [&str; 2], [&str; 2]); 3] = [
     ("client", TO_CLIENT, ["192.0.2.2/24", "2001:db8:1::2/64"], ["192.0.2.1/24", "2001:db8:1::1/64"]),
     ("server", TO_SERVER, ["198.51.100.2/24", "2001:db8:2::2/64"], ["198.51.100.1/24", "2001:db8:2::1/64"]),
+    ("attacker", TO_ATTACKER, ["203.0.113.2/24", "2001:db8:3::2/64"], ["203.0.113.1/24", "2001:db8:3::1/64"]),
 ];
 
-/// Names of the three hosts, in the order in which they are made.
-const ROLES: [&str; 3] = ["client", "router", "server"];
+/// Names of the hosts, in the order in which they are made.
+const ROLES: [&str; 4] = ["client", "router", "server", "attacker"];
 
-/// The three namespaces; dropping them removes them, and the links go with them.
-pub(super) struct Network {
+/// The namespaces; dropping them removes them, and the links go with them.
+pub(crate) struct Network {
     run: u32,
 }
 
 impl Network {
-    /// Makes the network. The number of this process is in each name: two runs do not meet.
-    pub(super) fn create() -> Result<Self> {
+    /// Makes client, router and server. The number of this process is in each name: two runs do not meet.
+    pub(crate) fn create() -> Result<Self> {
+        Self::of(&ROLES[..3])
+    }
+
+    /// The same with a fourth host, which has a cable of its own to the router.
+    pub(crate) fn with_attacker() -> Result<Self> {
+        Self::of(&ROLES)
+    }
+
+    fn of(roles: &[&str]) -> Result<Self> {
         remove_stale();
         let network = Self { run: std::process::id() };
-        for role in ROLES {
+        for role in roles {
             output(Command::new("ip").args(["netns", "add", &network.namespace(role)]))?;
             network.ip(role, "link set lo up")?;
         }
         network.sysctl("router", &["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"], "1")?;
-        for (host, port, near, far) in LINKS {
+        for (host, port, near, far) in LINKS.into_iter().filter(|link| roles.contains(&link.0)) {
             let (host_ns, router_ns) = (network.namespace(host), network.namespace("router"));
             // Made by a process inside, so that no name appears on the machine itself, not even for a moment.
             network.ip(host, &format!("link add eth0 type veth peer name {port} netns {router_ns}"))?;
@@ -62,18 +83,18 @@ impl Network {
     }
 
     /// Name of the namespace of a host.
-    pub(super) fn namespace(&self, role: &str) -> String {
+    pub(crate) fn namespace(&self, role: &str) -> String {
         format!("ntc-{role}-{}", self.run)
     }
 
     /// Folder of the BPF file system for the agent's maps; the agent removes it.
-    pub(super) fn pin_directory(&self) -> String {
+    pub(crate) fn pin_directory(&self) -> String {
         format!("{}/ntc-run-{}", BpfMount::POINT, self.run)
     }
 
     /// A command of the machine's own, run in the network namespace of a host. `/sys/fs/bpf` stays what it is, which
     /// `ip netns exec` would hide. Ends with this process, should that die unasked.
-    pub(super) fn command(&self, role: &str, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, role: &str, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "nsenter"])
@@ -83,7 +104,20 @@ impl Network {
         command
     }
 
-    fn ip(&self, role: &str, arguments: &str) -> Result<()> {
+    /// Runs a closure in the network namespace of a host, on a thread of its own: sockets that it opens stay there.
+    pub(crate) fn enter<T: Send>(&self, role: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let namespace = self.namespace(role);
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                enter(&namespace)?;
+                work()
+            });
+            inside.join().map_err(|_| anyhow!("a thread in {namespace} died"))?
+        })
+    }
+
+    /// Runs `ip` in the network namespace of a host.
+    pub(crate) fn ip(&self, role: &str, arguments: &str) -> Result<()> {
         output(Command::new("ip").args(["-n", &self.namespace(role)]).args(arguments.split_whitespace()))?;
         Ok(())
     }
@@ -121,6 +155,12 @@ impl Network {
     }
 }
 
+/// Moves the calling thread into a network namespace.
+pub(crate) fn enter(namespace: &str) -> Result<()> {
+    let file = File::open(format!("/run/netns/{namespace}")).with_context(|| namespace.to_owned())?;
+    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
         // The agent takes its maps away itself, unless it died.
@@ -136,7 +176,7 @@ impl Drop for Network {
 const TEMPORARY: &str = "/tmp";
 
 /// Makes the temporary folder of this run; the number of this process is in its name too.
-pub(super) fn temporary_folder() -> Result<TempDir> {
+pub(crate) fn temporary_folder() -> Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("ntc-run-{}-", std::process::id()))
         // The servers' own users must get through to their folders.
@@ -173,7 +213,7 @@ fn is_dead(run: &str) -> bool {
 }
 
 /// The BPF file system, mounted for the time of the run where the machine has none mounted.
-pub(super) struct BpfMount {
+pub(crate) struct BpfMount {
     mounted: bool,
 }
 
@@ -181,7 +221,7 @@ impl BpfMount {
     const POINT: &str = "/sys/fs/bpf";
 
     /// Mounts it if need be.
-    pub(super) fn ensure() -> Result<Self> {
+    pub(crate) fn ensure() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").context("reading the mount table")?;
         let there = mounts.lines().any(|line| {
             let mut fields = line.split(' ').skip(1);

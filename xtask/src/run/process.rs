@@ -20,14 +20,14 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Tells every wait of the run to stop: a signal came, or a part of the run has failed.
 #[derive(Clone, Default)]
-pub(super) struct Interrupt {
+pub(crate) struct Interrupt {
     signal: Arc<AtomicBool>,
     failure: Arc<AtomicBool>,
 }
 
 impl Interrupt {
     /// Turns SIGINT, SIGTERM and SIGHUP into a flag.
-    pub(super) fn install() -> Result<Self> {
+    pub(crate) fn install() -> Result<Self> {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&interrupt.signal))
@@ -37,22 +37,22 @@ impl Interrupt {
     }
 
     /// Whether all should stop.
-    pub(super) fn raised(&self) -> bool {
+    pub(crate) fn raised(&self) -> bool {
         self.signalled() || self.failure.load(Ordering::Relaxed)
     }
 
     /// Whether a signal has come.
-    pub(super) fn signalled(&self) -> bool {
+    pub(crate) fn signalled(&self) -> bool {
         self.signal.load(Ordering::Relaxed)
     }
 
     /// Makes all stop, since one part has failed.
-    pub(super) fn raise(&self) {
+    pub(crate) fn raise(&self) {
         self.failure.store(true, Ordering::Relaxed);
     }
 
     /// Sleeps, but not past an interrupt; `false` once it has come.
-    pub(super) fn sleep_until(&self, deadline: Instant) -> bool {
+    pub(crate) fn sleep_until(&self, deadline: Instant) -> bool {
         while !self.raised() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -64,7 +64,7 @@ impl Interrupt {
     }
 
     /// An error once it has come.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.raised() {
             bail!("interrupted");
         }
@@ -73,31 +73,31 @@ impl Interrupt {
 }
 
 /// A child that leads its own process group; dropping it kills the group.
-pub(super) struct Group {
+pub(crate) struct Group {
     child: Child,
     ended: Option<ExitStatus>,
 }
 
 impl Group {
     /// Starts the command as the leader of a new process group, out of reach of the terminal's Ctrl-C.
-    pub(super) fn spawn(command: &mut Command) -> Result<Self> {
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.process_group(0).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { child, ended: None })
     }
 
     /// Process id of the leader.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// The child itself, for its pipes.
-    pub(super) fn child(&mut self) -> &mut Child {
+    pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
     /// Exit status, if the leader has ended.
-    pub(super) fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
         }
@@ -105,7 +105,7 @@ impl Group {
     }
 
     /// Waits for the leader until the deadline; `None` if it is still there then, or at an interrupt.
-    pub(super) fn wait_until(
+    pub(crate) fn wait_until(
         &mut self,
         deadline: Instant,
         interrupt: &Interrupt,
@@ -122,7 +122,7 @@ impl Group {
     }
 
     /// Asks the leader to end and gives it the time to do so.
-    pub(super) fn stop(&mut self, grace: Duration) -> Result<Option<ExitStatus>> {
+    pub(crate) fn stop(&mut self, grace: Duration) -> Result<Option<ExitStatus>> {
         if let (None, Some(pid)) = (self.try_wait()?, self.pid()) {
             // It may have ended in between: the wait tells.
             let _ = kill_process(pid, Signal::INT);
@@ -162,7 +162,7 @@ fn reap(wait: impl Fn() -> rustix::io::Result<bool>) {
 }
 
 /// Runs a short command of the system to its end; its standard output, or an error with what it said.
-pub(super) fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let out = command.output().with_context(|| format!("starting {name}"))?;
     if !out.status.success() {
@@ -178,11 +178,11 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Makes this process the parent of its descendants' orphans, so that they can be reaped here.
-pub(super) fn adopt_orphans() -> Result<()> {
+pub(crate) fn adopt_orphans() -> Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("becoming a subreaper")
 }
 
 /// Reaps the orphans that remain; all that were started have been killed by now.
-pub(super) fn reap_orphans() {
+pub(crate) fn reap_orphans() {
     reap(|| wait(WaitOptions::NOHANG).map(|ended| ended.is_some()));
 }

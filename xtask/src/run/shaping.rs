@@ -29,21 +29,21 @@ const RATE: &str = "rate 10gbit burst 16mb cburst 16mb quantum 60000";
 
 /// One traffic class and what the queues counted in it, both interfaces together.
 #[derive(Serialize)]
-pub(super) struct ClassCount {
+pub(crate) struct ClassCount {
     /// Name of the class.
-    pub(super) class: &'static str,
+    pub(crate) class: &'static str,
     /// Its HTB class.
-    pub(super) handle: String,
+    pub(crate) handle: String,
     /// Packets sent.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
     /// Bytes sent.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Packets by true protocol; what is neither TCP nor UDP of a service is `other`.
-    pub(super) services: BTreeMap<&'static str, u64>,
+    pub(crate) services: BTreeMap<&'static str, u64>,
 }
 
 /// Sets the queues up on both interfaces of the router.
-pub(super) fn install(network: &Network) -> Result<()> {
+pub(crate) fn install(network: &Network) -> Result<()> {
     let mut batch = String::new();
     // The server is behind one interface: there its port is the destination, on the other the source.
     for (device, port_field) in [(TO_CLIENT, "sport"), (TO_SERVER, "dport")] {
@@ -82,7 +82,7 @@ pub(super) fn install(network: &Network) -> Result<()> {
 }
 
 /// Reads the counters of all classes.
-pub(super) fn read(network: &Network) -> Result<Vec<ClassCount>> {
+pub(crate) fn read(network: &Network) -> Result<Vec<ClassCount>> {
     let mut counts: Vec<_> = (0..CLASS_NAMES.len())
         .map(|number| ClassCount {
             class: CLASS_NAMES[number],

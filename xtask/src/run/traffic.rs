@@ -16,19 +16,19 @@ use super::{
 };
 
 /// How long a server may take until it listens.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the clients did.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Client programs run.
-    pub(super) runs: usize,
+    pub(crate) runs: usize,
     /// Those that failed, with the service's name and what went wrong.
-    pub(super) failures: Vec<(&'static str, String)>,
+    pub(crate) failures: Vec<(&'static str, String)>,
 }
 
 /// Configures and starts all servers at once; returns when each listens.
-pub(super) fn start_servers(site: &Site) -> Result<Vec<Group>> {
+pub(crate) fn start_servers(site: &Site) -> Result<Vec<Group>> {
     thread::scope(|scope| {
         let starting: Vec<_> =
             ALL.iter().map(|service| (service.name, scope.spawn(move || start(site, service)))).collect();
@@ -81,7 +81,7 @@ fn listens(site: &Site, endpoint: &Endpoint) -> bool {
 }
 
 /// Runs every client until the deadline; both address families in turns.
-pub(super) fn drive(site: &Site, deadline: Instant) -> Tally {
+pub(crate) fn drive(site: &Site, deadline: Instant) -> Tally {
     let tally = Mutex::new(Tally::default());
     thread::scope(|scope| {
         for (number, service) in ALL.iter().enumerate() {
@@ -119,7 +119,7 @@ fn repeat(site: &Site, service: &Service, number: usize, deadline: Instant, tall
 }
 
 /// The last lines of a log.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.trim_end().lines().rev().take(4).collect();

@@ -39,6 +39,12 @@ const NETWORK: &[Package] = &[
     package("tcpdump", "captures what the agent saw, to classify it again"),
 ];
 
+/// What runs Debian's kernel; the kernel itself is unpacked, not installed.
+const GUEST: &[Package] = &[
+    package("qemu-system-x86", "the machine that Debian's kernel runs in"),
+    package("kmod", "finds which kernel modules need which"),
+];
+
 const TRAINING: &[Package] = &[
     package("python3-venv", "the training package's environment"),
     package("python3-numpy", "arrays, in the version that its PyTorch was built with"),
@@ -60,6 +66,7 @@ impl Packages {
                     packages.extend(ONNX_RUNTIME);
                     packages.extend(NETWORK);
                 }
+                Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Lint => {}
             }

@@ -41,6 +41,12 @@ impl Tally {
         }
     }
 
+    /// Takes a whole step that cannot be done here; how many tests it has, it alone would know.
+    pub fn skipped_step(&mut self, name: &str, reason: &str) {
+        self.reasons.insert((name.to_owned(), reason.to_owned()));
+        self.not_run += 1;
+    }
+
     /// Name and reason of each skipped test.
     pub fn skipped(&self) -> impl Iterator<Item = &(String, String)> {
         self.reasons.iter()
@@ -131,6 +137,14 @@ mod tests {
         assert_eq!(tally.line(), "2 passed, 0 failed, 1 skipped");
         let reasons: Vec<_> = tally.skipped().cloned().collect();
         assert_eq!(reasons, [("kernel::loads".to_owned(), "needs CAP_BPF: not root".to_owned())]);
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_done_is_one_skipped() {
+        let mut tally = tally(Runner::Libtest, "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured");
+        tally.skipped_step("linux-6.1::*", "no qemu");
+        assert_eq!(tally.line(), "3 passed, 0 failed, 1 skipped");
+        assert_eq!(tally.skipped().count(), 1);
     }
 
     #[test]

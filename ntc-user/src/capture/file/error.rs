@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::window::MAX_EXPANSION;
+
 /// An error of reading capture files.
 ///
 /// An I/O cause is part of the message and not a `source`, so that printing the chain does not say it twice.
@@ -122,6 +124,18 @@ pub enum CaptureError {
         length: u64,
         /// The greatest length taken.
         limit: u64,
+    },
+
+    /// A compressed file expands beyond what packets do.
+    #[error(
+        "{file}: expands to more than {MAX_EXPANSION} times its size, {offset} bytes so far: a decompression bomb? All \
+         packets before were read; to read on, unpack it and give the plain file"
+    )]
+    Expansion {
+        /// Name of the file.
+        file: String,
+        /// Bytes that were decompressed.
+        offset: u64,
     },
 
     /// A record contradicts itself or the format.

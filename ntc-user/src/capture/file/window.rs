@@ -1,6 +1,9 @@
 //! The one buffer of a capture file: it holds the records that were read but not yet given out.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    sync::atomic::Ordering,
+};
 
 use bytes::BytesMut;
 
@@ -11,6 +14,13 @@ const CHUNK: usize = 256 << 10;
 
 /// The longest record, its header included. The buffer never grows over it.
 pub(super) const MAX_RECORD: usize = 16 << 20;
+
+/// Decompressed bytes that no compression is too good for: so many take some seconds to read.
+const TRUSTED_EXPANSION: u64 = 1 << 30;
+
+/// Decompressed bytes for each one of the file, beyond [`TRUSTED_EXPANSION`]. gzip ends at 1032, zstd at 32,768. Jumbo
+/// frames of UDP with nothing but zeros in them come to 498 (`zstd -3`) and 651 (`zstd -19`).
+pub(super) const MAX_EXPANSION: u64 = 900;
 
 /// The unread part of a stream, in a buffer that moves along it.
 pub(super) struct Window {
@@ -91,7 +101,10 @@ impl Window {
             match self.source.reader.read(&mut self.buffer[self.end..]) {
                 Ok(0) if self.end == 0 => return Ok(false),
                 Ok(0) => return Err(self.truncated(self.base)),
-                Ok(n) => self.end += n,
+                Ok(n) => {
+                    self.end += n;
+                    self.check_expansion()?;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The compressed stream itself is cut off.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -101,6 +114,19 @@ impl Window {
             }
         }
         Ok(true)
+    }
+
+    /// A few bytes of the file may not keep the reader busy for hours.
+    fn check_expansion(&self) -> Result<(), CaptureError> {
+        let expanded = self.base + self.end as u64;
+        if self.source.compression.is_none() || expanded <= TRUSTED_EXPANSION {
+            return Ok(());
+        }
+        let packed = self.source.bytes_read.load(Ordering::Relaxed);
+        if expanded / MAX_EXPANSION <= packed {
+            return Ok(());
+        }
+        Err(CaptureError::Expansion { file: self.name.clone(), offset: expanded })
     }
 
     #[cold]

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// All services, in the order of the summary.
-pub(super) const ALL: [&Service; 17] = [
+pub(crate) const ALL: [&Service; 17] = [
     &web::HTTP,
     &web::HTTPS,
     &names::DNS,
@@ -45,24 +45,24 @@ pub(super) const ALL: [&Service; 17] = [
 ];
 
 /// A server with its clients.
-pub(super) struct Service {
+pub(crate) struct Service {
     /// Name in logs and messages.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Debian packages of server and client.
-    pub(super) packages: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
     /// Whose flows are whose.
-    pub(super) endpoints: &'static [Endpoint],
+    pub(crate) endpoints: &'static [Endpoint],
     /// Writes the configuration and says which servers to start.
-    pub(super) servers: fn(&Site) -> Result<Vec<Program>>,
+    pub(crate) servers: fn(&Site) -> Result<Vec<Program>>,
     /// What the client does in one round, one program after another.
-    pub(super) exchange: fn(&Site, &Peer, usize) -> Vec<Program>,
+    pub(crate) exchange: fn(&Site, &Peer, usize) -> Vec<Program>,
     /// Seconds from the start of one round to the start of the next.
-    pub(super) interval: f64,
+    pub(crate) interval: f64,
 }
 
 /// Transport protocol of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     /// TCP.
     Tcp,
     /// UDP.
@@ -71,7 +71,7 @@ pub(super) enum Transport {
 
 impl Transport {
     /// Name in the agent's events.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
@@ -79,7 +79,7 @@ impl Transport {
     }
 
     /// IP protocol number.
-    pub(super) fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
@@ -88,15 +88,15 @@ impl Transport {
 }
 
 /// Server ports whose flows are of one protocol. The truth: no packet is looked at.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// Transport protocol.
-    pub(super) transport: Transport,
+    pub(crate) transport: Transport,
     /// First port.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Significant bits of the port: a range is `port & mask`, as the traffic counters can match it.
-    pub(super) mask: u16,
+    pub(crate) mask: u16,
     /// Protocol, in nDPI's spelling.
-    pub(super) protocol: &'static str,
+    pub(crate) protocol: &'static str,
 }
 
 impl Endpoint {
@@ -115,15 +115,15 @@ impl Endpoint {
 }
 
 /// Where the services run.
-pub(super) struct Site {
+pub(crate) struct Site {
     /// The serving host.
-    pub(super) server: Host,
+    pub(crate) server: Host,
     /// The using host.
-    pub(super) client: Host,
+    pub(crate) client: Host,
     /// Temporary folder of the run.
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Ends the waits.
-    pub(super) interrupt: Interrupt,
+    pub(crate) interrupt: Interrupt,
 }
 
 impl Site {
@@ -155,31 +155,31 @@ impl Site {
     }
 
     /// Log file of one side of a service.
-    pub(super) fn log(&self, service: &str, side: &str) -> PathBuf {
+    pub(crate) fn log(&self, service: &str, side: &str) -> PathBuf {
         self.dir.join("log").join(format!("{service}.{side}.log"))
     }
 }
 
 /// The server as the client names it in this round.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// 4 or 6.
-    pub(super) version: u8,
+    pub(crate) version: u8,
     /// Server address.
-    pub(super) address: &'static str,
+    pub(crate) address: &'static str,
     /// Server address as in a URL.
-    pub(super) host: &'static str,
+    pub(crate) host: &'static str,
     /// The client's own address.
-    pub(super) own: &'static str,
+    pub(crate) own: &'static str,
 }
 
 /// IPv4 and IPv6, taken in turns.
-pub(super) const PEERS: [Peer; 2] = [
+pub(crate) const PEERS: [Peer; 2] = [
     Peer { version: 4, address: SERVER_V4, host: SERVER_V4, own: CLIENT_V4 },
     Peer { version: 6, address: SERVER_V6, host: "[2001:db8:2::2]", own: CLIENT_V6 },
 ];
 
 /// Every package of every service.
-pub(super) fn packages() -> Vec<&'static str> {
+pub(crate) fn packages() -> Vec<&'static str> {
     let mut packages: Vec<_> = ALL.iter().flat_map(|service| service.packages).copied().collect();
     packages.sort_unstable();
     packages.dedup();
@@ -187,7 +187,7 @@ pub(super) fn packages() -> Vec<&'static str> {
 }
 
 /// True protocol of a flow with this server endpoint.
-pub(super) fn truth(transport: &str, port: u16) -> Option<&'static str> {
+pub(crate) fn truth(transport: &str, port: u16) -> Option<&'static str> {
     ALL.iter()
         .flat_map(|service| service.endpoints)
         .find(|endpoint| endpoint.transport.name() == transport && port & endpoint.mask == endpoint.port)

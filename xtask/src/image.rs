@@ -1,8 +1,9 @@
-//! The servers and clients: Debian packages, unpacked beside the sources and never installed.
+//! Images: Debian packages, unpacked beside the sources and never installed.
 //!
 //! Installing two dozen daemons on a developer's machine would enable their units at the next boot, open ports and
-//! push out the mail or time daemon that is there. So apt only downloads what the machine lacks, and each host of
-//! the test network sees it as an overlay over `/usr` and `/etc`, in a mount namespace of its own.
+//! push out the mail or time daemon that is there. So apt only downloads what the machine lacks. Each host of the
+//! demonstration sees the result as an overlay over `/usr` and `/etc`, in a mount namespace of its own; the guest
+//! kernel sees it as an overlay over the whole file system.
 
 use std::{
     fs::{self, File},
@@ -13,32 +14,40 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::process::output;
+use crate::workspace::output;
 
 /// File that names what the image was made from.
 const STAMP: &str = "packages";
 
-/// Where the image lies under the folder of downloaded tools.
-pub(super) fn root(tools: &Path) -> PathBuf {
+/// Where the demonstration's image lies under the folder of downloaded tools.
+pub fn root(tools: &Path) -> PathBuf {
     tools.join("services")
 }
 
+/// Whether the image is there and made from these packages.
+pub fn is_there(root: &Path, packages: &[&str]) -> bool {
+    fs::read_to_string(root.join(STAMP)).is_ok_and(|made_from| made_from == stamp(packages))
+}
+
+fn stamp(packages: &[&str]) -> String {
+    packages.join("\n")
+}
+
 /// Makes the image, unless it is there and made from these packages.
-pub(super) fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
-    let stamp = packages.join("\n");
-    let is_there = || fs::read_to_string(root.join(STAMP)).is_ok_and(|made_from| made_from == stamp);
-    if is_there() {
+pub fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
+    if is_there(root, packages) {
         return Ok(());
     }
     fs::create_dir_all(root.parent().context("the image has no parent folder")?)?;
     // Asked again under the lock: another run may have made it while this one waited. It ends with this function.
     let lock = File::create(root.with_extension("lock"))?;
     lock.lock()?;
-    if is_there() {
+    if is_there(root, packages) {
         return Ok(());
     }
     println!(
-        "services: downloading {} Debian packages and what they need (unpacked, not installed)",
+        "{}: downloading {} Debian packages and what they need (unpacked, not installed)",
+        root.file_name().unwrap_or_default().display(),
         packages.len()
     );
     let part = root.with_extension("part");
@@ -63,16 +72,17 @@ pub(super) fn unpack(root: &Path, packages: &[&str]) -> Result<()> {
     for entry in fs::read_dir(&archives)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ext| ext == "deb") {
-            extract(&path, &part)?;
+            extract(&path, &part, &[])?;
         }
     }
     fs::remove_dir_all(&archives)?;
-    fs::write(part.join(STAMP), stamp)?;
+    fs::write(part.join(STAMP), stamp(packages))?;
     // A download that was cut off never looks like a finished one.
     fs::rename(&part, root).with_context(|| format!("moving the image to {}", root.display()))
 }
 
-fn apt_get() -> Command {
+/// apt-get, asking nothing.
+pub fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]);
     command
@@ -92,7 +102,8 @@ fn download(archives: &Path, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn extract(package: &Path, root: &Path) -> Result<()> {
+/// Unpacks a package, or only these members of it: paths that begin with `./`.
+pub fn extract(package: &Path, root: &Path, members: &[String]) -> Result<()> {
     let mut tarball = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
@@ -103,6 +114,7 @@ fn extract(package: &Path, root: &Path) -> Result<()> {
     let unpacked = Command::new("tar")
         .args(["--extract", "--keep-directory-symlink", "--directory"])
         .arg(root)
+        .args(members)
         .stdin(stream)
         .status()
         .context("starting tar")?;

@@ -1,0 +1,62 @@
+//! Text that configures the agent: a policy, a bundle's `model.toml`, a catalogue of services. The input is the text, and
+//! every reader gets it.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use ntc_common::{
+    limits::{MAX_CLASSES, MAX_SERVICES, SEQUENCE_LENGTH},
+    policy::{CLASS_NAMES, MARK_MASK_DEFAULT},
+};
+use ntc_user::{catalogue::Catalogue, classify::bundle::Bundle, features::FEATURES, policy::Policy};
+
+const NAME: &str = "input";
+
+/// Reads the text as each of them.
+///
+/// # Panics
+/// Where something that the kernel or the model cannot take is let through.
+pub fn run(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match Policy::parse(NAME, text, MARK_MASK_DEFAULT) {
+        Ok(policy) => usable(&policy),
+        Err(error) => assert!(error.to_string().contains(NAME), "{error}"),
+    }
+    // The graph is not looked at: that its digest is the manifest's is all that is asked of it.
+    match Bundle::check(NAME, text, Cow::Borrowed(b"")) {
+        Ok(Bundle { manifest, .. }) => {
+            assert_eq!(
+                (manifest.input.features, manifest.input.sequence_length),
+                (FEATURES.map(String::from).to_vec(), SEQUENCE_LENGTH)
+            );
+            assert!((0.0..=1.0).contains(&manifest.output.min_confidence));
+            assert!(!manifest.output.labels.is_empty());
+            let distinct: BTreeSet<_> = manifest.output.labels.iter().collect();
+            assert_eq!(distinct.len(), manifest.output.labels.len());
+        }
+        Err(error) => assert!(error.to_string().contains(NAME), "{error}"),
+    }
+    match Catalogue::parse(text) {
+        Ok(catalogue) => {
+            for service in catalogue.services() {
+                assert!(
+                    u32::from(service.id) < MAX_SERVICES && usize::from(service.class) < CLASS_NAMES.len()
+                );
+                assert_eq!(catalogue.by_name(&service.name), Some(service));
+            }
+        }
+        Err(error) => assert!(error.to_string().contains("line "), "{error}"),
+    }
+}
+
+fn usable(policy: &Policy) {
+    assert_eq!(policy.classes.len(), MAX_CLASSES as usize);
+    for action in &policy.classes {
+        assert!(action.dscp < 64 && action.existing_dscp <= 2 && action.reserved == [0; 2]);
+        assert_eq!(action.mark & !MARK_MASK_DEFAULT, 0, "other people's bits of the mark");
+    }
+    assert!(policy.services.is_sorted_by(|(a, _), (b, _)| a < b), "one action a service");
+    for (id, action) in &policy.services {
+        assert!(u32::from(*id) < MAX_SERVICES);
+        assert!(action.class != 0 && usize::from(action.class) < CLASS_NAMES.len());
+    }
+}

@@ -1,0 +1,71 @@
+//! The step under Debian's kernel: the same test binaries, in the guest.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{Runner, Tally, watch};
+use crate::{
+    build::{self, Profile},
+    guest::{self, Console, Job},
+    setup, workspace,
+};
+
+/// The crate whose tests need the kernel.
+const PACKAGE: &str = "ntc-tests";
+/// Its tests that read files only: no kernel is in them.
+const WITHOUT_KERNEL: &[&str] = &["captures", "oracle"];
+/// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
+const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
+/// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.
+const LIMIT_S: u32 = 900;
+
+/// What names of tests begin with here.
+pub fn prefix() -> String {
+    format!("linux-{}::", setup::GUEST_SERIES)
+}
+
+/// Runs the tests that need a kernel in the guest; counted as skipped where there can be none.
+pub fn tests(tally: &mut Tally) -> Result<()> {
+    let prefix = prefix();
+    if let Err(error) = guest::ready() {
+        tally.skipped_step(&format!("{prefix}*"), &format!("{error:#}"));
+        return Ok(());
+    }
+    build::agent(Profile::Release)?;
+    let mut job = Job::new(Console::Output)?;
+    job.environment(PARITY_EVERY.0, PARITY_EVERY.1);
+    for (name, binary) in binaries()? {
+        job.say(&format!("== {name}"));
+        job.command(&[binary, "--color=never".to_owned()]);
+    }
+    watch(&mut guest::command(&job, LIMIT_S)?, Runner::Libtest, &prefix, tally)?;
+    for line in job.skipped() {
+        tally.skipped_while_running(&format!("{prefix}{line}"));
+    }
+    let status = job.status()?;
+    ensure!(status == 0, "tests failed under the guest's kernel ({status})");
+    Ok(())
+}
+
+/// Name and file of the tests, as cargo builds them for the step before.
+fn binaries() -> Result<Vec<(String, String)>> {
+    let mut cargo: Command = workspace::cargo();
+    cargo.args(["test", "--release", "--package", PACKAGE, "--tests", "--no-run"]);
+    let messages = workspace::output(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let mut binaries = Vec::new();
+    for line in messages.lines() {
+        let message: Value = serde_json::from_str(line).with_context(|| format!("cargo said {line}"))?;
+        let target = &message["target"];
+        let is_test = target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
+        let (Some(name), Some(path)) = (target["name"].as_str(), message["executable"].as_str()) else {
+            continue;
+        };
+        if is_test && !WITHOUT_KERNEL.contains(&name) {
+            binaries.push((name.to_owned(), path.to_owned()));
+        }
+    }
+    ensure!(!binaries.is_empty(), "{PACKAGE} has no tests for the guest");
+    Ok(binaries)
+}
