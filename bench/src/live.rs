@@ -152,7 +152,7 @@ fn frame(flow: u32, packet: u32) -> Frame {
         return Frame::tcp(client, server, SYN, 0);
     }
     let request = Frame::tcp(client, server, ACK_PSH, (packet * 53 % 1400) as usize);
-    if packet % 2 == 0 { request } else { request.reply((packet * 531 % 1400) as usize) }
+    if packet.is_multiple_of(2) { request } else { request.reply((packet * 531 % 1400) as usize) }
 }
 
 fn memory_kib(process: u32, field: &str) -> Result<u64> {

@@ -57,12 +57,15 @@ struct Results {
     reports: Vec<Report>,
 }
 
+/// A benchmark, given the number of rounds.
+type Bench = fn(usize) -> Result<Report>;
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let rounds = usize::from(arguments.rounds);
     let mut results = Results { machine: Machine::pin()?, rounds, reports: Vec::new() };
     println!("{}\n{rounds} interleaved rounds", results.machine);
-    let benches: [(What, fn(usize) -> Result<Report>); 6] = [
+    let benches: [(What, Bench); 6] = [
         (What::Datapath, datapath::xdp::measure),
         (What::Datapath, datapath::tc::measure),
         (What::Forward, forward::measure),

@@ -108,8 +108,8 @@ fn likely(key: u8, start: u8, index: u8, end: u8, timestamp_ns: u64, flags: u8) 
         window: 1,
         vlan: 0xffff,
         segment_len: u32::from(flags) << 4,
-        segments: if end % 4 == 0 { u16::from(key % 48) + 1 } else { 1 },
-        places: if end % 4 == 0 { u16::from(start % 24) + 1 } else { 1 },
+        segments: if end.is_multiple_of(4) { u16::from(key % 48) + 1 } else { 1 },
+        places: if end.is_multiple_of(4) { u16::from(start % 24) + 1 } else { 1 },
         index: index % (SEQUENCE_LENGTH as u8 + 2),
         flags,
         tcp_flags: flags,
@@ -137,7 +137,7 @@ impl Asked {
         self.questions += 1;
         let packets = sequence.packets();
         assert!((1..=SEQUENCE_LENGTH).contains(&packets.len()), "{question:?}");
-        assert_eq!(*cause == Cause::Complete && !sequence.is_full(), false, "{question:?}");
+        assert!(*cause != Cause::Complete || sequence.is_full(), "{question:?}");
         assert!(!sequence.is_full() || *stage == Stage::Final, "{question:?}");
         assert!(*cause != Cause::Closed || *stage == Stage::Final, "{question:?}");
         let mut values = [0.0; FLOW_VALUES];

@@ -96,13 +96,13 @@ impl FlowHash {
         for (index, factor) in self.keys.iter().enumerate() {
             // SAFETY: a key is KEY_WORDS words of plain bytes; the read asks for no alignment.
             let word = unsafe { words.add(index).read_unaligned() };
-            sum = sum.wrapping_add(factor.wrapping_mul(word as u64));
+            sum = sum.wrapping_add(factor.wrapping_mul(u64::from(word)));
         }
         sum ^= sum >> 32;
         sum = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         sum ^= sum >> 29;
         let low = sum as u32 >> 1;
-        let scaled = |hash: u32| ((hash as u64 * self.sets) >> 32) as u32;
+        let scaled = |hash: u32| ((u64::from(hash) * self.sets) >> 32) as u32;
         Place {
             home: scaled((sum >> 32) as u32),
             other: scaled(low.wrapping_mul(0x85eb_ca6b)),

@@ -12,12 +12,12 @@ static MARK_MASK: Global<u32> = Global::new(MARK_MASK_DEFAULT);
 /// When flows end. In place: a copy would take a tenth of the stack.
 #[inline(always)]
 pub fn flow_rule() -> &'static FlowRule {
-    let mut rule = (&raw const FLOW_RULE).cast::<FlowRule>();
+    let mut rule = (&raw const FLOW_RULE).expose_provenance();
     // SAFETY: the empty template changes nothing; after it the compiler no longer knows that this is a static whose
     // initial value it has at hand.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) rule, options(pure, nomem, nostack, preserves_flags)) };
     // SAFETY: a Global is its value, which the loader writes before the program runs, and nobody after it.
-    unsafe { &*rule }
+    unsafe { &*core::ptr::with_exposed_provenance(rule) }
 }
 
 /// The bits of `skb->mark` that are ntc's.

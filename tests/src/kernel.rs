@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
+    programs::{
+        SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode, tc,
+    },
 };
 use ntc_common::{
     key::FlowKey,
@@ -90,6 +92,8 @@ impl Programs {
         let more = if raw_ip { interface_flags::NO_LINK_HEADER | interface_flags::CAPTURED_AT_TC } else { 0 };
         self.announce(namespace.index(interface)?, interface_flags::CAPTURED | more)?;
         namespace.enter(|| {
+            // Before Linux 6.6 programs at tc hang on this qdisc; there already is as good.
+            let _ = tc::qdisc_add_clsact(interface);
             let egress: &mut SchedClassifier = load::program(&mut self.ebpf, load::TC_EGRESS)?;
             egress.attach(interface, TcAttachType::Egress)?;
             if raw_ip {

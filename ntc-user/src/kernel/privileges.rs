@@ -102,7 +102,7 @@ pub fn missing() -> Vec<&'static str> {
 /// # Errors
 /// No such user, not root, or what the kernel refused.
 pub fn enter(user: Option<&str>, pin_dir: &Path) -> Result<(), PrivilegeError> {
-    let user = user.map(|name| look_up(name)).transpose()?;
+    let user = user.map(look_up).transpose()?;
     if Uid::effective().is_root() {
         let (uid, gid) =
             user.as_ref().map_or((Uid::effective(), Gid::effective()), |user| (user.uid, user.gid));

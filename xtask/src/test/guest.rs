@@ -15,7 +15,7 @@ use crate::{
 /// The crate whose tests need the kernel.
 const PACKAGE: &str = "ntc-tests";
 /// Its tests that read files only: no kernel is in them.
-const WITHOUT_KERNEL: &[&str] = &["captures", "oracle"];
+const WITHOUT_KERNEL: &[&str] = &["captures", "hostile", "oracle", "regressions"];
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
 const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
 /// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.

@@ -229,7 +229,7 @@ impl Hooks {
         }
         self.write(link.index, flags)?;
         let mut attachments = Vec::new();
-        match self.attach_programs(ebpf, link, duties, captures, flags, claim, &mut attachments) {
+        match self.attach_programs(ebpf, link, duties, flags, claim, &mut attachments) {
             Ok(attached) => Ok(Attached { attachments, ..attached }),
             Err(error) => {
                 attachments.into_iter().for_each(Attachment::end);
@@ -245,12 +245,12 @@ impl Hooks {
         ebpf: &mut Ebpf,
         link: &Link,
         duties: Duties,
-        captures: bool,
         mut flags: u32,
         claim: Claim,
         attachments: &mut Vec<Attachment>,
     ) -> Result<Attached, KernelError> {
         let options = &self.options;
+        let captures = flags & flags::CAPTURED != 0;
         // Egress first: a packet that comes in is marked only once its way out is ready. Also where only capture is
         // asked for: what this host sends itself passes no XDP.
         let (egress, means, tc_why) = tc::attach(ebpf, TC_EGRESS, link, options, None)?;
