@@ -22,8 +22,8 @@ use super::{
 
 /// How long the agent may take to load its model and attach.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to end after SIGINT.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to end after SIGINT: behind a flood, it empties its queues first.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// One line of the agent's.
 #[derive(Deserialize)]

@@ -92,8 +92,8 @@ pub fn main(args: &Args, ntc: &Path, object: &Path, tools: &Path) -> Result<Exit
     let result = soak(args, &ntc, object, tools, &interrupt);
     process::reap_orphans();
     let report = match result {
-        Err(_) if interrupt.signalled() => {
-            eprintln!("interrupted before there was anything to report; all that was made is removed");
+        Err(error) if interrupt.signalled() => {
+            eprintln!("interrupted, and nothing to report ({error:#}); all that was made is removed");
             return Ok(ExitCode::from(INTERRUPTED));
         }
         result => result?,
@@ -161,10 +161,10 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
         }
         (outcome, traffic.join().map_err(|_| anyhow!("driving the clients failed")))
     });
-    if !interrupt.signalled() {
-        outcome?;
-    }
-    watch.finish(args.duration, &tally?)
+    let fault = outcome.err().filter(|_| !interrupt.signalled()).map(|error| format!("{error:#}"));
+    let mut report = watch.finish(args.duration, &tally?)?;
+    report.unmet.extend(fault);
+    Ok(report)
 }
 
 /// What looks after the agent.
@@ -229,13 +229,21 @@ impl<'a> Watch<'a> {
     fn finish(self, wanted: Duration, tally: &Tally) -> Result<Report> {
         self.progress.end();
         let took = self.start.elapsed();
-        let lines = self.agent.stop()?;
-        let summary =
-            lines.into_iter().rfind(|line| matches!(agent::parse(line), Ok(agent::Event::Summary(_))));
-        let summary = summary.context("the agent ended without a summary")?;
+        let summary = self.agent.stop().and_then(|lines| {
+            let last =
+                lines.into_iter().rfind(|line| matches!(agent::parse(line), Ok(agent::Event::Summary(_))));
+            last.context("the agent ended without a summary")
+        });
         if self.samples.is_empty() {
             bail!("no sample was taken");
         }
-        Ok(Report::new(wanted, took, self.samples, self.bursts, tally, summary))
+        // What was seen until then is reported all the same.
+        let (summary, fault) = match summary {
+            Ok(summary) => (summary, None),
+            Err(error) => (self.stats, Some(format!("{error:#}"))),
+        };
+        let mut report = Report::new(wanted, took, self.samples, self.bursts, tally, summary);
+        report.unmet.extend(fault);
+        Ok(report)
     }
 }
