@@ -7,15 +7,14 @@ use serde_json::Value;
 
 use super::{Runner, Tally, watch};
 use crate::{
-    build::{self, Profile},
     guest::{self, Console, Job},
     setup, workspace,
 };
 
 /// The crate whose tests need the kernel.
-const PACKAGE: &str = "ntc-tests";
-/// Its tests that read files only: no kernel is in them.
-const WITHOUT_KERNEL: &[&str] = &["captures", "hostile", "oracle", "regressions"];
+const PACKAGE: &str = "tests/Cargo.toml";
+/// Its tests that read files only, with no kernel in them, and the flood, which calls cargo and real time.
+const WITHOUT_KERNEL: &[&str] = &["captures", "flood", "hostile", "oracle", "regressions"];
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
 const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
 /// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.
@@ -33,7 +32,6 @@ pub fn tests(tally: &mut Tally) -> Result<()> {
         tally.skipped_step(&format!("{prefix}*"), &format!("{error:#}"));
         return Ok(());
     }
-    build::agent(Profile::Release)?;
     let mut job = Job::new(Console::Output)?;
     job.environment(PARITY_EVERY.0, PARITY_EVERY.1);
     for (name, binary) in binaries()? {
@@ -52,13 +50,16 @@ pub fn tests(tally: &mut Tally) -> Result<()> {
 /// Name and file of the tests, as cargo builds them for the step before.
 fn binaries() -> Result<Vec<(String, String)>> {
     let mut cargo: Command = workspace::cargo();
-    cargo.args(["test", "--release", "--package", PACKAGE, "--tests", "--no-run"]);
+    // The same selection as in the step before: another would build the dependencies with other features.
+    cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf", "--no-run"]);
     let messages = workspace::output(cargo.arg("--message-format=json-render-diagnostics"))?;
     let mut binaries = Vec::new();
     for line in messages.lines() {
         let message: Value = serde_json::from_str(line).with_context(|| format!("cargo said {line}"))?;
         let target = &message["target"];
-        let is_test = target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
+        let ours = message["manifest_path"].as_str().is_some_and(|path| path.ends_with(PACKAGE));
+        let is_test =
+            ours && target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
         let (Some(name), Some(path)) = (target["name"].as_str(), message["executable"].as_str()) else {
             continue;
         };
