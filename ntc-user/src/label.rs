@@ -10,6 +10,7 @@ use ntc_common::{
     flow::FlowRule,
     key::FlowKey,
     label::{Label, Stage},
+    limits::SEQUENCE_LENGTH,
 };
 
 use crate::{
@@ -27,15 +28,15 @@ use crate::{
 const TRIES: usize = 64;
 
 /// Writes `LABELS`, for flows that are still the ones that were asked about. It also decides which labels give way
-/// when there are too many: provisional ones before final ones, and the oldest first. An LRU would let a flood
-/// decide.
+/// when there are too many: those of short sequences before those of complete ones, and the oldest first. An LRU would
+/// let a flood decide; and stage would not do, since a flood of flows that are reset at once is labelled for good.
 #[derive(Debug)]
 pub struct LabelWriter {
     labels: Labels,
     flows: FlowTable,
     model_epoch: u32,
-    provisional: VecDeque<(FlowKey, u64)>,
-    finals: VecDeque<(FlowKey, u64)>,
+    short: VecDeque<(FlowKey, u64)>,
+    complete: VecDeque<(FlowKey, u64)>,
     capacity: usize,
 }
 
@@ -47,14 +48,8 @@ impl LabelWriter {
     pub fn open(pins: &Path, model_epoch: u32) -> Result<Self, KernelError> {
         let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
         let capacity = tables::label_capacity(pins)?;
-        let mut writer = Self {
-            flows,
-            model_epoch,
-            provisional: VecDeque::new(),
-            finals: VecDeque::new(),
-            capacity,
-            labels,
-        };
+        let mut writer =
+            Self { flows, model_epoch, short: VecDeque::new(), complete: VecDeque::new(), capacity, labels };
         let known: Vec<(FlowKey, Label)> = writer.labels.iter().filter_map(Result::ok).collect();
         known.iter().for_each(|(key, label)| writer.remember(*key, label));
         Ok(writer)
@@ -105,13 +100,17 @@ impl LabelWriter {
             if !outcome.as_ref().is_err_and(is_full) {
                 break;
             }
-            let Some((oldest, start_ns)) = self.provisional.pop_front().or_else(|| self.finals.pop_front())
-            else {
-                break;
+            let (oldest, complete) = match self.short.pop_front() {
+                Some(oldest) => (oldest, false),
+                None => match self.complete.pop_front() {
+                    Some(oldest) => (oldest, true),
+                    None => break,
+                },
             };
-            // It may be another flow's by now, or have been replaced by a final one.
-            if self.labels.get(&oldest, 0).is_ok_and(|label| label.start_ns == start_ns) {
-                forget(&mut self.labels, &oldest)?;
+            // It may be another flow's by now, or rest on a complete sequence and stand in the other queue, too.
+            let stands = |known: &Label| known.start_ns == oldest.1 && is_complete(known) == complete;
+            if self.labels.get(&oldest.0, 0).is_ok_and(|known| stands(&known)) {
+                forget(&mut self.labels, &oldest.0)?;
             }
             outcome = self.labels.insert(key, label, 0);
         }
@@ -122,14 +121,15 @@ impl LabelWriter {
 
     /// Queues a label as one that may have to give way.
     fn remember(&mut self, key: FlowKey, label: &Label) {
-        let queue = if label.stage == Stage::Final as u8 { &mut self.finals } else { &mut self.provisional };
+        let complete = is_complete(label);
+        let queue = if complete { &mut self.complete } else { &mut self.short };
         queue.push_back((key, label.start_ns));
         // Labels that ended by themselves leave their entries behind; they may not outgrow the map.
         if queue.len() > 2 * self.capacity {
             let labels = &self.labels;
-            let stage = label.stage;
             queue.retain(|(key, start_ns)| {
-                labels.get(key, 0).is_ok_and(|known| known.start_ns == *start_ns && known.stage == stage)
+                let stands = |known: &Label| known.start_ns == *start_ns && is_complete(known) == complete;
+                labels.get(key, 0).is_ok_and(|known| stands(&known))
             });
         }
     }
@@ -199,6 +199,11 @@ fn forget(labels: &mut Labels, key: &FlowKey) -> Result<(), MapError> {
         Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a label rests on a complete sequence.
+fn is_complete(label: &Label) -> bool {
+    usize::from(label.packets) >= SEQUENCE_LENGTH
 }
 
 /// The map has no room (E2BIG).

@@ -84,10 +84,12 @@ fn of_port(port: u16) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "label" && event["src_port"] == port
 }
 
+/// Packets of flows that were seen: bridges and hosts say other things by themselves.
 fn seen(events: &[Value]) -> anyhow::Result<u64> {
     let summary = events.last().context("no summary")?;
     ensure!(summary["ledger"]["closes"] == true, "{summary}");
-    summary["ledger"]["seen"].as_u64().context("seen")
+    let count = |name: &str| summary["ledger"][name].as_u64().with_context(|| name.to_owned());
+    Ok(count("seen")? - count("not_flow")?)
 }
 
 fn text(output: &Output) -> String {

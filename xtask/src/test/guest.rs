@@ -15,7 +15,7 @@ use crate::{
 const PACKAGE: &str = "tests/Cargo.toml";
 /// Its tests that do not hang on how long something takes: the object loads and does there what it does here. The
 /// others run there by hand, with `cargo xtask guest`.
-const TESTS: &[&str] = &["enforce", "parity", "replay"];
+const TESTS: &[&str] = &["enforce", "parity"];
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
 const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
 /// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.
