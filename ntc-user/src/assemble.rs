@@ -343,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn time_at_its_end_does_not_wrap() {
+        let mut assembler = assembler();
+        let questions = asked(|ask| {
+            assembler.record(&record(1, 0, u64::MAX - 1), &mut *ask);
+            assembler.due(2 * PAUSE, &mut *ask);
+        });
+        assert_eq!(questions, [], "a pause that wrapped is due at once");
+        assert_eq!(asked(|ask| assembler.due(u64::MAX, ask)), [(Cause::Paused, 1, true)]);
+    }
+
+    #[test]
     fn a_late_packet_after_the_close_belongs_to_the_flow() {
         let mut assembler = assembler();
         let closing = PacketRecord { end: End::Fin as u8, ..record(1, 1, 2000) };
