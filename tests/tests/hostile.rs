@@ -22,8 +22,8 @@ use proptest::{
 };
 
 const MB: u64 = 1_000_000;
-/// Much more than each case needs (seconds at most), much less than a hang.
-const LIMIT: Duration = Duration::from_secs(120);
+/// By the clock, for children that wait for something; those that compute have less (see `confined`).
+const LIMIT: Duration = Duration::from_secs(300);
 /// What `extract` may take for a file without many flows: 16 MiB for the longest record, doubled while it grows, and
 /// the program itself.
 const SMALL: u64 = 96 * MB;
@@ -182,8 +182,8 @@ fn zstd_zeros(blocks: usize) -> Vec<u8> {
 
 #[test]
 fn decompression_bombs_are_refused() -> anyhow::Result<()> {
-    // 64 GiB of zeros, as packets without a byte.
-    let bomb = [zstd::encode_all(&pcap(65535)[..], 1)?, zstd_zeros(1 << 19)].concat();
+    // 16 GiB of zeros, as packets without a byte.
+    let bomb = [zstd::encode_all(&pcap(65535)[..], 1)?, zstd_zeros(1 << 17)].concat();
     ends("bomb.pcap.zst", &bomb, PARTIAL, "times its size", SMALL)?;
     // The same in a block that nobody looks into.
     let mut start = pcapng();
@@ -195,7 +195,7 @@ fn decompression_bombs_are_refused() -> anyhow::Result<()> {
     member.write_all(&vec![0; 16 << 20])?;
     let mut head = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     head.write_all(&pcap(65535))?;
-    let bomb = [head.finish()?, member.finish()?.repeat(256)].concat();
+    let bomb = [head.finish()?, member.finish()?.repeat(64)].concat();
     ends("bomb.pcap.gz", &bomb, PARTIAL, "times its size", SMALL)?;
     // zstd's largest window that is taken, 128 MiB, and one that is not.
     let head = zstd::encode_all(&pcap(65535)[..], 1)?;
@@ -206,15 +206,15 @@ fn decompression_bombs_are_refused() -> anyhow::Result<()> {
 
 #[test]
 fn zeros_are_packets_of_no_flow() -> anyhow::Result<()> {
-    // Below the bound of the expansion: 160 MB of zeros are ten million packets of nothing, all counted.
-    let bytes = [pcap(65535), vec![0; 160 * MB as usize]].concat();
-    ends("zeros.pcap.zst", &zstd::encode_all(&bytes[..], 1)?, DONE, "10000000 packets of no flow", SMALL)
+    // Below the bound of the expansion: 80 MB of zeros are five million packets of nothing, all counted.
+    let bytes = [pcap(65535), vec![0; 80 * MB as usize]].concat();
+    ends("zeros.pcap.zst", &zstd::encode_all(&bytes[..], 1)?, DONE, "5000000 packets of no flow", SMALL)
 }
 
 /// More flows at once than the table holds: the longest idle go, told as such, and the memory stays in its bounds.
 #[test]
 fn a_flood_of_flows_is_bounded() -> anyhow::Result<()> {
-    const FLOWS: u32 = 2_000_000;
+    const FLOWS: u32 = 1_200_000;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("flood.pcap.zst");
     let mut file = zstd::Encoder::new(File::create(&path)?, 1)?;
@@ -234,7 +234,7 @@ fn a_flood_of_flows_is_bounded() -> anyhow::Result<()> {
     file.finish()?;
     let ended = extract_file(&path, &folder.path().join("out.parquet"))?;
     ensure!(ended.code == DONE, "{ended:?}");
-    ensure!(ended.stderr.contains("2000000 flows of 2000000 packets"), "{ended:?}");
+    ensure!(ended.stderr.contains("1200000 flows of 1200000 packets"), "{ended:?}");
     ensure!(ended.peak_rss < 700 * MB, "{} MB resident", ended.peak_rss / MB);
     Ok(())
 }
@@ -245,7 +245,7 @@ fn classify_takes_hostile_files_as_extract_does() -> anyhow::Result<()> {
     let mut lie = pcap(u32::MAX);
     record(&mut lie, 1, 42, &Frame::udp(("10.0.0.1".parse()?, 1), ("10.0.0.2".parse()?, 53), 0).bytes());
     record(&mut lie, 1, u32::MAX, b"abc");
-    let bomb = [zstd::encode_all(&pcap(65535)[..], 1)?, zstd_zeros(1 << 19)].concat();
+    let bomb = [zstd::encode_all(&pcap(65535)[..], 1)?, zstd_zeros(1 << 17)].concat();
     for (name, bytes) in
         [("a.pcap", &lie[..]), ("b.pcap", &[]), ("c.pcap", &[0x55; 4096]), ("d.pcap.zst", &bomb)]
     {

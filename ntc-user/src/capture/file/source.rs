@@ -11,8 +11,8 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-/// Compressed bytes read at once.
-const COMPRESSED_CHUNK: usize = 256 << 10;
+/// Compressed bytes read at once. They count as read before they are expanded, so many hide a bomb for a while.
+const COMPRESSED_CHUNK: usize = 64 << 10;
 
 /// Bytes looked at before reading: enough to name what is no capture. Every capture has more.
 const HEAD: usize = 8;

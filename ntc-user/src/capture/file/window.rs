@@ -15,8 +15,8 @@ const CHUNK: usize = 256 << 10;
 /// The longest record, its header included. The buffer never grows over it.
 pub(super) const MAX_RECORD: usize = 16 << 20;
 
-/// Decompressed bytes that no compression is too good for: so many take some seconds to read.
-const TRUSTED_EXPANSION: u64 = 1 << 30;
+/// Decompressed bytes that no compression is too good for: so many take a second or two to read.
+const TRUSTED_EXPANSION: u64 = 256 << 20;
 
 /// Decompressed bytes for each one of the file, beyond [`TRUSTED_EXPANSION`]. gzip ends at 1032, zstd at 32,768. Jumbo
 /// frames of UDP with nothing but zeros in them come to 498 (`zstd -3`) and 651 (`zstd -19`).
