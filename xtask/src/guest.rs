@@ -17,7 +17,7 @@ use clap::Args;
 use crate::{
     build::{self, Profile},
     setup::{self, Scope},
-    workspace,
+    test, workspace,
 };
 
 pub use job::Job;
@@ -29,12 +29,18 @@ pub struct Arguments {
     /// End the guest after so many seconds; 0: never
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     timeout: u32,
+    /// Run the tests there, as `cargo xtask test` does
+    #[arg(long, conflicts_with = "command")]
+    tests: bool,
     /// The command with its arguments; none: a shell
     command: Vec<String>,
 }
 
 /// The verb. Ends as the command does.
 pub fn main(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.tests {
+        return Ok(test::in_guest());
+    }
     ready()?;
     build::agent(Profile::Release)?;
     let console = if std::io::stdin().is_terminal() { Console::Terminal } else { Console::Output };

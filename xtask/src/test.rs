@@ -28,6 +28,9 @@ const SKIPPED_TESTS: &str = "NTC_SKIPPED_TESTS";
 const TEST: &[u8] = b"test ";
 const TEST_RESULT: &[u8] = b"test result";
 
+/// The step that runs in the guest.
+const GUEST: &str = "Rust tests under Linux 6.1 (guest)";
+
 struct Step {
     name: &'static str,
     took: Duration,
@@ -43,10 +46,16 @@ pub fn main() -> Result<ExitCode> {
         step("clippy of the host crates", || workspace::run(&mut lint::clippy_host())),
         step("clippy of the BPF crate", || workspace::run(&mut lint::clippy_bpf()?)),
         step("Rust tests", || rust_tests(&mut tally)),
-        step("Rust tests under Linux 6.1 (guest)", || guest::tests(&mut tally)),
+        step(GUEST, || guest::tests(&mut tally)),
         step("tests of the training package", || python_tests(&mut tally)),
     ];
     Ok(report(&steps, &tally))
+}
+
+/// The step in the guest alone.
+pub fn in_guest() -> ExitCode {
+    let mut tally = Tally::default();
+    report(&[step(GUEST, || guest::tests(&mut tally))], &tally)
 }
 
 fn step(name: &'static str, work: impl FnOnce() -> Result<()>) -> Step {
@@ -64,14 +73,19 @@ fn step(name: &'static str, work: impl FnOnce() -> Result<()>) -> Step {
 fn rust_tests(tally: &mut Tally) -> Result<()> {
     let skipped = workspace::tools().join("skipped-tests");
     fs::write(&skipped, "").with_context(|| format!("cannot write {}", skipped.display()))?;
-    let mut cargo = workspace::cargo();
-    cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf", "--no-fail-fast"]);
-    cargo.env(SKIPPED_TESTS, &skipped);
+    let mut cargo = cargo_test();
+    cargo.arg("--no-fail-fast").env(SKIPPED_TESTS, &skipped);
     let result = watch(&mut cargo, Runner::Libtest, "", tally);
     for line in fs::read_to_string(&skipped)?.lines() {
         tally.skipped_while_running(line);
     }
     result
+}
+
+fn cargo_test() -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf"]);
+    cargo
 }
 
 fn python_tests(tally: &mut Tally) -> Result<()> {

@@ -1,7 +1,5 @@
 //! The step under Debian's kernel: the same test binaries, in the guest.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
@@ -11,8 +9,8 @@ use crate::{
     setup, workspace,
 };
 
-/// The crate whose tests need the kernel.
-const PACKAGE: &str = "tests/Cargo.toml";
+/// The crate whose tests need the kernel, by the end of its manifest's path.
+const MANIFEST: &str = "/tests/Cargo.toml";
 /// Its tests that do not hang on how long something takes: the object loads and does there what it does here. The
 /// others run there by hand, with `cargo xtask guest`.
 const TESTS: &[&str] = &["enforce", "parity"];
@@ -50,24 +48,23 @@ pub fn tests(tally: &mut Tally) -> Result<()> {
 
 /// Name and file of the tests, as cargo builds them for the step before.
 fn binaries() -> Result<Vec<(String, String)>> {
-    let mut cargo: Command = workspace::cargo();
-    // The same selection as in the step before: another would build the dependencies with other features.
-    cargo.args(["test", "--release", "--workspace", "--exclude", "ntc-ebpf", "--no-run"]);
-    let messages = workspace::output(cargo.arg("--message-format=json-render-diagnostics"))?;
+    // All of the workspace, as in the step before: fewer packages have other features, and all would be built anew.
+    let mut cargo = super::cargo_test();
+    cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
+    let messages = workspace::output(&mut cargo)?;
     let mut binaries = Vec::new();
     for line in messages.lines() {
         let message: Value = serde_json::from_str(line).with_context(|| format!("cargo said {line}"))?;
         let target = &message["target"];
-        let ours = message["manifest_path"].as_str().is_some_and(|path| path.ends_with(PACKAGE));
-        let is_test =
-            ours && target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
+        let of_package = message["manifest_path"].as_str().is_some_and(|path| path.ends_with(MANIFEST));
+        let is_test = target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
         let (Some(name), Some(path)) = (target["name"].as_str(), message["executable"].as_str()) else {
             continue;
         };
-        if is_test && TESTS.contains(&name) {
+        if of_package && is_test && TESTS.contains(&name) {
             binaries.push((name.to_owned(), path.to_owned()));
         }
     }
-    ensure!(!binaries.is_empty(), "{PACKAGE} has no tests for the guest");
+    ensure!(!binaries.is_empty(), "{MANIFEST} has no tests for the guest");
     Ok(binaries)
 }
