@@ -225,8 +225,10 @@ fn memory() -> Result<String> {
     let settings = Settings::default();
     let programs = Programs::load(&settings)?;
     let flows = f64::from(settings.max_flows);
+    let mut maps = of_open_maps()?;
+    let ring = maps.remove("PACKETS").unwrap_or_default() >> 10;
     let (mut text, mut sum) = (String::new(), 0.0);
-    for (map, bytes) in of_open_maps()? {
+    for (map, bytes) in maps {
         let each = bytes as f64 / flows;
         sum += each;
         if each >= 1.0 {
@@ -234,5 +236,7 @@ fn memory() -> Result<String> {
         }
     }
     drop(programs);
-    Ok(format!("Kernel memory, bytes a flow of {flows} that fit:{text} all maps {sum:.0}."))
+    Ok(format!(
+        "Kernel memory, bytes a flow of {flows} that fit:{text} all tables {sum:.0}; beside them the ring, {ring} KiB."
+    ))
 }
