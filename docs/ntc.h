@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */
-/* ntc, ABI version 2. Written from ntc-common by `cargo test -p ntc-common`; do not edit.
+/* ntc, ABI version 3. Written from ntc-common by `cargo test -p ntc-common`; do not edit.
  *
- * Pinned maps, under /sys/fs/bpf/ntc/v2/:
+ * Pinned maps, under /sys/fs/bpf/ntc/v3/:
  *   LABELS     hash       struct ntc_flow_key -> struct ntc_label
  *   HEARTBEAT  array [1]  struct ntc_heartbeat: use labels only while bpf_jiffies64() < deadline
  *
@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define NTC_ABI_VERSION 2
+#define NTC_ABI_VERSION 3
 #define NTC_MAX_SERVICES 4096
 #define NTC_MARK_MASK_DEFAULT 0x00ff0000u
 #define NTC_STAGE_PROVISIONAL 1
@@ -35,10 +35,12 @@ struct ntc_label {
 	__u32 model_epoch;
 	__u16 service;
 	__u16 confidence;
+	__u16 acts_as;
+	__u16 acts_confidence;
 	__u8 stage;
 	__u8 class;
 	__u8 packets;
-	__u8 reserved[5];
+	__u8 changes;
 };
 
 struct ntc_heartbeat {

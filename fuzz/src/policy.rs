@@ -4,10 +4,15 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use ntc_common::{
-    limits::{MAX_CLASSES, MAX_SERVICES, SEQUENCE_LENGTH},
+    limits::{MAX_RULES, MAX_SERVICES, SEQUENCE_LENGTH},
     policy::{CLASS_NAMES, MARK_MASK_DEFAULT},
 };
-use ntc_user::{catalogue::Catalogue, classify::bundle::Bundle, features::FEATURES, policy::Policy};
+use ntc_user::{
+    catalogue::Catalogue,
+    classify::bundle::Bundle,
+    features::FEATURES,
+    policy::{Policy, class_name},
+};
 
 const NAME: &str = "input";
 
@@ -49,14 +54,18 @@ pub fn run(input: &[u8]) {
 }
 
 fn usable(policy: &Policy) {
-    assert_eq!(policy.classes.len(), MAX_CLASSES as usize);
-    for action in &policy.classes {
-        assert!(action.dscp < 64 && action.existing_dscp <= 2 && action.reserved == [0; 2]);
+    let table = &policy.table;
+    for action in &table.classes {
+        assert!(
+            action.dscp < 64 && action.existing_dscp <= 2 && action.drop <= 1 && action.reserved == [0; 3]
+        );
         assert_eq!(action.mark & !MARK_MASK_DEFAULT, 0, "other people's bits of the mark");
     }
-    assert!(policy.services.is_sorted_by(|(a, _), (b, _)| a < b), "one action a service");
-    for (id, action) in &policy.services {
-        assert!(u32::from(*id) < MAX_SERVICES);
-        assert!(action.class != 0 && usize::from(action.class) < CLASS_NAMES.len());
+    let named = |class: u8| class == 0 || class_name(table, class).is_some();
+    assert!(table.services.iter().all(|action| named(action.class) && action.reserved == 0));
+    assert!(table.rule_count <= MAX_RULES && table.rules.iter().all(|rule| named(rule.class)));
+    assert!(named(table.unlabelled) && named(table.unknown));
+    for class in [table.unlabelled, table.unknown] {
+        assert_eq!(table.classes[usize::from(class)].drop, 0, "what is not known is not dropped");
     }
 }

@@ -14,14 +14,19 @@ shared_struct! {
         pub service: u16,
         /// Probability of the answer in 1/65535.
         pub confidence: u16,
+        /// The service whose class the packets have: of this answer, or of an earlier one that this one is not sure
+        /// enough to take the place of.
+        pub acts_as: u16,
+        /// Probability of that answer in 1/65535.
+        pub acts_confidence: u16,
         /// [`Stage`] as a number.
         pub stage: u8,
         /// QoS class of `models/services.csv`; 0: unknown.
         pub class: u8,
         /// Packets of the sequence that the answer rests on.
         pub packets: u8,
-        /// Always 0.
-        pub reserved: [u8; 5],
+        /// How often the flow's class has changed, the first one counted.
+        pub changes: u8,
     }
 }
 

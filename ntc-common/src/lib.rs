@@ -16,7 +16,8 @@
 //! | [`record`] | one packet of a sequence, or the wire packets of a super-packet | ring buffer `PACKETS`, 80 bytes |
 //! | [`ledger`] | one counter for each way a packet can go | value of `LEDGER` |
 //! | [`label`] | the answer for a flow, and the heartbeat it hangs on | value of `LABELS`, 32 bytes |
-//! | [`policy`] | what the kernel does with an answer | values of `SERVICES`, `CLASSES` |
+//! | [`policy`] | what the kernel does with an answer | values of `POLICY`, `POLICY_TEXT` |
+//! | [`rules`] | flows that have a class whatever the model says | in [`PolicyTable`](policy::PolicyTable) |
 //! | [`witness`] | which program ran on which interface | values of `WITNESS` |
 //! | [`header`] | the C header for other people's tc programs | text |
 #![cfg_attr(not(test), no_std)]
@@ -37,12 +38,13 @@ pub mod packet;
 pub mod parse;
 pub mod policy;
 pub mod record;
+pub mod rules;
 pub mod source;
 pub mod table;
 pub mod witness;
 
-/// Version of every layout in this crate, and part of the pin path (`/sys/fs/bpf/ntc/v2`).
+/// Version of every layout in this crate, and part of the pin path (`/sys/fs/bpf/ntc/v3`).
 ///
 /// Any change to a shared struct, a map's meaning or a counter's place must raise it; the golden C header
 /// in `docs/ntc.h` makes such a change visible.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

@@ -27,5 +27,14 @@ pub const MAX_SERVICES: u32 = 4096;
 /// Classes that a policy can address, 0 (unknown) among them.
 pub const MAX_CLASSES: u32 = 16;
 
+/// Rules that a policy may have: each packet without a match looks at all of them.
+pub const MAX_RULES: u32 = 32;
+
+/// Bytes of a class's name.
+pub const CLASS_NAME_BYTES: usize = 16;
+
+/// Bytes of a policy's text, so that with its length it fills 64 KiB.
+pub const MAX_POLICY_TEXT: usize = 65_532;
+
 /// Interfaces that are captured or enforced on at the same time, stacked devices among them.
 pub const MAX_INTERFACES: u32 = 256;

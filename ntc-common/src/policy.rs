@@ -1,4 +1,11 @@
-//! What the kernel does with an answer.
+//! What the kernel does with an answer: the policy as tc reads it, and the decisions that tc and `ntc policy show` make
+//! by the same code.
+
+use crate::{
+    label::Label,
+    limits::{CLASS_NAME_BYTES, MAX_CLASSES, MAX_POLICY_TEXT, MAX_RULES, MAX_SERVICES},
+    rules::{Ends, Rule},
+};
 
 /// QoS classes by number, as `models/services.csv` and policies name them.
 pub const CLASS_NAMES: [&str; 11] = [
@@ -16,11 +23,11 @@ pub const CLASS_NAMES: [&str; 11] = [
 ];
 
 shared_struct! {
-    /// What a service is to the policy: value of the array `SERVICES`, by service id.
+    /// What a service is to the policy: by service id in [`PolicyTable`].
     pub struct ServiceAction: 4 {
-        /// Labels below this confidence (1/65535) are treated as unknown.
+        /// Labels below this confidence (1/65535) are treated as unsure.
         pub min_confidence: u16,
-        /// Index into `CLASSES`; 0: leave alone.
+        /// Index into the classes; 0: leave alone.
         pub class: u8,
         /// Always 0.
         pub reserved: u8,
@@ -33,41 +40,183 @@ impl ServiceAction {
 }
 
 shared_struct! {
-    /// What is done with the packets of a class: value of the array `CLASSES`.
-    pub struct ClassAction: 12 {
-        /// `skb->priority` at tc egress: qdisc class (major in the upper half) or CAKE tin.
+    /// What is done with the packets of a class: by number in [`PolicyTable`].
+    pub struct ClassAction: 16 {
+        /// `skb->priority` at tc egress: qdisc class (major in the upper half) or CAKE tin; 0: left as it is.
         pub priority: u32,
         /// Value of `skb->mark` under [`MARK_MASK_DEFAULT`] or the configured mask.
         pub mark: u32,
+        /// A flow that is in another class comes here only with so much confidence (1/65535) above the least.
+        pub hysteresis: u16,
         /// Code point to write (RFC 2474).
         pub dscp: u8,
         /// [`ExistingDscp`] as a number: what to do where one is already set.
         pub existing_dscp: u8,
+        /// 1: its packets are dropped.
+        pub drop: u8,
         /// Always 0.
-        pub reserved: [u8; 2],
+        pub reserved: [u8; 3],
+    }
+}
+
+impl ClassAction {
+    /// A class that nothing is done with.
+    pub const NONE: Self = Self {
+        priority: 0,
+        mark: 0,
+        hysteresis: 0,
+        dscp: 0,
+        existing_dscp: ExistingDscp::Never as u8,
+        drop: 0,
+        reserved: [0; 3],
+    };
+}
+
+shared_struct! {
+    /// A whole policy: value of the array `POLICY`, which holds two. `POLICY_ACTIVE` tells which one counts: a program
+    /// reads that word once and then knows no other policy.
+    pub struct PolicyTable: 18448 {
+        /// By service id.
+        pub services: [ServiceAction; MAX_SERVICES as usize],
+        /// By class number.
+        pub classes: [ClassAction; MAX_CLASSES as usize],
+        /// The operator's rules, the first that matches counts.
+        pub rules: [Rule; MAX_RULES as usize],
+        /// Names of the classes, filled up with 0.
+        pub names: [[u8; CLASS_NAME_BYTES]; MAX_CLASSES as usize],
+        /// Rules that there are.
+        pub rule_count: u32,
+        /// [`policy_flags`].
+        pub flags: u32,
+        /// The bits of `skb->mark` that are ntc's.
+        pub mark_mask: u32,
+        /// Class at egress of packets that have no label, no rule and no mark; 0: leave alone.
+        pub unlabelled: u8,
+        /// Class at egress of those whose label is unknown or unsure; 0: leave alone.
+        pub unknown: u8,
+        /// A flow's class changes so often at most, the first one counted.
+        pub max_changes: u8,
+        /// Always 0.
+        pub reserved: u8,
+    }
+}
+
+/// Bits of [`PolicyTable::flags`].
+pub mod policy_flags {
+    /// Count what would be done, and leave all packets alone.
+    pub const DRY_RUN: u32 = 1;
+    /// A rule asks for a hardware address.
+    pub const READS_MAC: u32 = 2;
+}
+
+// Ids and numbers are below these bounds wherever they come from. A mask shows the verifier what a comparison, done on
+// another register, does not.
+const SERVICE_MASK: usize = MAX_SERVICES as usize - 1;
+const CLASS_MASK: usize = MAX_CLASSES as usize - 1;
+const _: () = assert!(MAX_SERVICES.is_power_of_two() && MAX_CLASSES.is_power_of_two());
+
+impl PolicyTable {
+    /// The policy that leaves all packets alone.
+    pub const IDLE: Self = Self {
+        services: [ServiceAction::NONE; MAX_SERVICES as usize],
+        classes: [ClassAction::NONE; MAX_CLASSES as usize],
+        rules: [Rule::NONE; MAX_RULES as usize],
+        names: [[0; CLASS_NAME_BYTES]; MAX_CLASSES as usize],
+        rule_count: 0,
+        flags: 0,
+        mark_mask: MARK_MASK_DEFAULT,
+        unlabelled: 0,
+        unknown: 0,
+        max_changes: 0,
+        reserved: 0,
+    };
+
+    /// The class of an answer of so much confidence; 0 where it is left alone, `None` where it is unsure.
+    #[inline(always)]
+    pub fn class_of(&self, service: u16, confidence: u16) -> Option<u8> {
+        let action = &self.services[service as usize & SERVICE_MASK];
+        if service == 0 || confidence < action.min_confidence { None } else { Some(action.class) }
+    }
+
+    /// The class that a label gives its packets; 0 where it gives none.
+    #[inline(always)]
+    pub fn by_label(&self, label: &Label) -> u8 {
+        self.class_of(label.acts_as, label.acts_confidence).unwrap_or(0)
+    }
+
+    /// The class that the first matching rule gives, and that rule's place; `None` if none matches.
+    #[inline(always)]
+    pub fn by_rule(&self, ends: &Ends) -> Option<(usize, u8)> {
+        let mut index = 0;
+        while index < MAX_RULES as usize {
+            if index as u32 >= self.rule_count {
+                return None;
+            }
+            let rule = &self.rules[index];
+            if rule.matches(ends) {
+                return Some((index, rule.class));
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// The class whose mark this is, as `skb->mark` has it; 0 if it is no class's.
+    #[inline(always)]
+    pub fn by_mark(&self, mark: u32) -> u8 {
+        let ours = mark & self.mark_mask;
+        if ours == 0 {
+            return 0;
+        }
+        let mut class = 1;
+        while class < MAX_CLASSES as usize {
+            if self.classes[class].mark == ours {
+                return class as u8;
+            }
+            class += 1;
+        }
+        0
+    }
+
+    /// What is done with a class.
+    #[inline(always)]
+    pub fn action(&self, class: u8) -> &ClassAction {
+        &self.classes[class as usize & CLASS_MASK]
     }
 }
 
 shared_struct! {
-    /// Per-CPU counts of what enforcement did for a class: value of `CLASS_COUNTERS`.
+    /// The text of a policy: value of the array `POLICY_TEXT`, beside [`PolicyTable`]. No program reads it; whoever asks
+    /// what counts gets what the operator wrote.
+    pub struct PolicyText: 65536 {
+        /// Bytes of text.
+        pub length: u32,
+        /// UTF-8, TOML.
+        pub text: [u8; MAX_POLICY_TEXT],
+    }
+}
+
+shared_struct! {
+    /// Per-CPU counts of what left by tc egress: value of `CLASS_COUNTERS` by class, of `SERVICE_COUNTERS` by service id.
+    /// A super-packet counts as the qdisc counts it: by its wire packets and their bytes.
     pub struct ClassCounter: 16 {
-        /// Packets that left by tc egress in this class.
+        /// Packets.
         pub packets: u64,
-        /// Their bytes, link header included.
+        /// Their bytes, link headers included.
         pub bytes: u64,
     }
 }
 
 shared_struct! {
     /// Per-CPU counts of the enforcement programs: value of `ENFORCEMENT`.
-    pub struct Enforcement: 56 {
+    pub struct Enforcement: 80 {
         /// Packets that reached tc ingress.
         pub ingress: u64,
         /// Packets that reached tc egress.
         pub egress: u64,
         /// Of both: left alone because the heartbeat was stale.
         pub stale: u64,
-        /// Of both: no label, none that the policy names, or too little confidence.
+        /// Of both: left alone for want of a class: no rule, no label that gives one, no mark.
         pub unlabelled: u64,
         /// Of both: the label's class was applied.
         pub labelled: u64,
@@ -75,13 +224,29 @@ shared_struct! {
         pub by_mark: u64,
         /// Of both: a code point was written.
         pub remarked: u64,
+        /// Of both: the class came from one of the operator's rules.
+        pub by_rule: u64,
+        /// At egress: the class was the policy's default.
+        pub by_default: u64,
+        /// Of both: dropped, as the class says.
+        pub dropped: u64,
     }
 }
 
 impl Enforcement {
     /// Nothing counted yet.
-    pub const ZERO: Self =
-        Self { ingress: 0, egress: 0, stale: 0, unlabelled: 0, labelled: 0, by_mark: 0, remarked: 0 };
+    pub const ZERO: Self = Self {
+        ingress: 0,
+        egress: 0,
+        stale: 0,
+        unlabelled: 0,
+        labelled: 0,
+        by_mark: 0,
+        remarked: 0,
+        by_rule: 0,
+        by_default: 0,
+        dropped: 0,
+    };
 
     /// Adds another CPU's counts.
     pub const fn add(&mut self, other: &Self) {
@@ -92,6 +257,9 @@ impl Enforcement {
         self.labelled += other.labelled;
         self.by_mark += other.by_mark;
         self.remarked += other.remarked;
+        self.by_rule += other.by_rule;
+        self.by_default += other.by_default;
+        self.dropped += other.dropped;
     }
 }
 
@@ -136,4 +304,6 @@ pub mod interface_flags {
     pub const CAPTURED_AT_TC: u32 = 8;
     /// What comes in here was accounted on a device below: a captured port of this bridge, the card of this VLAN.
     pub const CAPTURED_BELOW: u32 = 16;
+    /// Packets have the tuples that labels and rules speak of. Elsewhere, beyond NAT, the mark knows better.
+    pub const INSIDE: u32 = CAPTURED | CAPTURED_AT_TC | CAPTURED_BELOW;
 }

@@ -162,6 +162,9 @@ fn enforcement_counters_add_field_by_field() {
         labelled: 7 * factor,
         by_mark: 11 * factor,
         remarked: 13 * factor,
+        by_rule: 17 * factor,
+        by_default: 19 * factor,
+        dropped: 23 * factor,
     };
     let mut sum = Enforcement::ZERO;
     sum.add(&counts(1));

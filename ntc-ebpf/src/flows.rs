@@ -124,7 +124,7 @@ fn live(slot: *mut FlowSlot) -> &'static mut FlowState {
 pub extern "C" fn ntc_begin_flow(now_ns: u64, over: u64) -> u32 {
     const NOWHERE: u32 = u32::MAX;
     let (Some(ledger), Some(scratch)) = (ledger::this_cpu(), scratch::this_cpu()) else { return NOWHERE };
-    let Scratch { packet, place, fresh } = scratch;
+    let Scratch { packet, place, fresh, .. } = scratch;
     let rule = settings::flow_rule();
     *fresh = FlowState::begin(packet, now_ns);
     let remembered = if over != 0 || packet.opens() { None } else { labels::get(&packet.key) };

@@ -11,7 +11,7 @@
 //!  ntc_tc_egress  -> source -> parse -> labels -> policy -> mark, DSCP, priority
 //! ```
 //!
-//! Every program lets every packet pass: ntc tells and marks, it never drops.
+//! Every program lets every packet pass: ntc tells and marks. It drops what the operator's policy says, and nothing else.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
@@ -32,6 +32,7 @@ mod labels;
 mod ledger;
 mod packets;
 mod policy;
+mod rules;
 mod scratch;
 mod settings;
 mod source;
@@ -39,7 +40,7 @@ mod witness;
 mod words;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, socket_filter, xdp},
     programs::{SkBuffContext, TcContext, XdpContext},
 };
@@ -70,8 +71,8 @@ pub fn ntc_tc_ingress(ctx: TcContext) -> i32 {
     if flags & interface_flags::CAPTURED_AT_TC != 0 {
         log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
     }
-    if flags & interface_flags::ENFORCED != 0 {
-        enforce::ingress(&skb, link_type(flags));
+    if flags & interface_flags::ENFORCED != 0 && enforce::ingress(&skb, link_type(flags), flags) {
+        return TC_ACT_SHOT;
     }
     // Other programs on the hook have their say.
     TC_ACT_UNSPEC
@@ -86,8 +87,8 @@ pub fn ntc_tc_egress(ctx: TcContext) -> i32 {
     if interfaces::accounts_at_egress(flags, skb.ingress_ifindex()) {
         log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
     }
-    if flags & interface_flags::ENFORCED != 0 {
-        enforce::egress(&skb, link_type(flags));
+    if flags & interface_flags::ENFORCED != 0 && enforce::egress(&skb, link_type(flags), flags) {
+        return TC_ACT_SHOT;
     }
     TC_ACT_UNSPEC
 }

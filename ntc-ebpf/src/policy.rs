@@ -1,49 +1,73 @@
-//! `SERVICES`, `CLASSES`: what is done with an answer. `CLASS_COUNTERS`, `ENFORCEMENT`: what was done.
+//! `POLICY`, `POLICY_ACTIVE`: what is done with an answer. `CLASS_COUNTERS`, `SERVICE_COUNTERS`, `ENFORCEMENT`: what was
+//! done.
 
 use aya_ebpf::{
     btf_maps::{Array, PerCpuArray},
     macros::btf_map,
 };
 use ntc_common::{
-    label::Label,
     limits::{MAX_CLASSES, MAX_SERVICES},
-    policy::{ClassAction, ClassCounter, Enforcement, ServiceAction},
+    policy::{ClassCounter, Enforcement, PolicyTable, PolicyText},
 };
 
-#[btf_map]
-static SERVICES: Array<ServiceAction, { MAX_SERVICES as usize }> = Array::new();
+use crate::source::Skb;
 
 #[btf_map]
-static CLASSES: Array<ClassAction, { MAX_CLASSES as usize }> = Array::new();
+static POLICY: Array<PolicyTable, 2> = Array::new();
+
+/// Policies applied so far: the last bit tells which of the two counts.
+#[btf_map]
+static POLICY_ACTIVE: Array<u32, 1> = Array::new();
+
+#[btf_map]
+static POLICY_TEXT: Array<PolicyText, 2> = Array::new();
 
 #[btf_map]
 static CLASS_COUNTERS: PerCpuArray<ClassCounter, { MAX_CLASSES as usize }> = PerCpuArray::new();
 
 #[btf_map]
+static SERVICE_COUNTERS: PerCpuArray<ClassCounter, { MAX_SERVICES as usize }> = PerCpuArray::new();
+
+#[btf_map]
 static ENFORCEMENT: PerCpuArray<Enforcement, 1> = PerCpuArray::new();
 
-/// The class that the policy gives a label; `None`: leave the packet alone.
+/// The slot of the policy that counts. Asked for once a packet: what is decided after that, this one decides.
 #[inline(always)]
-pub fn class_of(label: &Label) -> Option<u8> {
-    let service = SERVICES.get(label.service.into())?;
-    (service.class != 0 && label.confidence >= service.min_confidence).then_some(service.class)
+pub fn slot() -> Option<u32> {
+    Some(*POLICY_ACTIVE.get(0)? & 1)
 }
 
-/// What is done with a class.
+/// The policy in a slot.
 #[inline(always)]
-pub fn action(class: u8) -> Option<&'static ClassAction> {
-    CLASSES.get(class.into())
+pub fn table(slot: u32) -> Option<&'static PolicyTable> {
+    POLICY.get(slot & 1)
 }
 
-/// Counts a packet that leaves in a class.
+/// Counts what leaves in a class.
 #[inline(always)]
-pub fn count(class: u8, bytes: u32) {
+pub fn count_class(class: u8, skb: &Skb) {
     if let Some(counter) = CLASS_COUNTERS.get_ptr_mut(class.into()) {
-        // SAFETY: this CPU's own slot.
-        let counter = unsafe { &mut *counter };
-        counter.packets += 1;
-        counter.bytes += u64::from(bytes);
+        add(counter, skb);
     }
+}
+
+/// Counts what leaves of a service.
+#[inline(always)]
+pub fn count_service(service: u16, skb: &Skb) {
+    if let Some(counter) = SERVICE_COUNTERS.get_ptr_mut(service.into()) {
+        add(counter, skb);
+    }
+}
+
+/// As the qdisc will count it (`qdisc_bstats_update`).
+#[inline(always)]
+fn add(counter: *mut ClassCounter, skb: &Skb) {
+    // SAFETY: the context of the running program is valid for reading.
+    let (segments, bytes) = unsafe { ((*skb.raw()).gso_segs, (*skb.raw()).wire_len) };
+    // SAFETY: this CPU's own slot.
+    let counter = unsafe { &mut *counter };
+    counter.packets += u64::from(segments.max(1));
+    counter.bytes += u64::from(bytes);
 }
 
 /// This CPU's counts.

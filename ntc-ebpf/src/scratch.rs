@@ -1,7 +1,7 @@
 //! `SCRATCH`: room for what is too large for BPF's stack of 512 bytes.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use ntc_common::{flow::FlowState, packet::Packet, table::Place};
+use ntc_common::{flow::FlowState, packet::Packet, rules::Ends, table::Place};
 
 /// What a program works on while it runs.
 pub struct Scratch {
@@ -11,6 +11,8 @@ pub struct Scratch {
     pub place: Place,
     /// A flow that it may begin.
     pub fresh: FlowState,
+    /// The packet's flow as rules look at it.
+    pub ends: Ends,
 }
 
 #[btf_map]

@@ -1,13 +1,10 @@
 //! What the loader decides: constants to the verifier, which drops the branches not taken.
 
 use aya_ebpf::Global;
-use ntc_common::{flow::FlowRule, policy::MARK_MASK_DEFAULT};
+use ntc_common::flow::FlowRule;
 
 #[unsafe(no_mangle)]
 static FLOW_RULE: Global<FlowRule> = Global::new(FlowRule::DEFAULT);
-
-#[unsafe(no_mangle)]
-static MARK_MASK: Global<u32> = Global::new(MARK_MASK_DEFAULT);
 
 /// When flows end. In place: a copy would take a tenth of the stack.
 #[inline(always)]
@@ -18,10 +15,4 @@ pub fn flow_rule() -> &'static FlowRule {
     unsafe { core::arch::asm!("/* {0} */", inout(reg) rule, options(pure, nomem, nostack, preserves_flags)) };
     // SAFETY: a Global is its value, which the loader writes before the program runs, and nobody after it.
     unsafe { &*core::ptr::with_exposed_provenance(rule) }
-}
-
-/// The bits of `skb->mark` that are ntc's.
-#[inline(always)]
-pub fn mark_mask() -> u32 {
-    MARK_MASK.load()
 }

@@ -10,6 +10,7 @@ use crate::{
         pins,
     },
     output::text::Format,
+    shape::Rate,
 };
 
 /// Tells what every flow is, from packet headers alone, and makes the kernel act on it.
@@ -37,6 +38,18 @@ pub enum Verb {
     Flows(FlowsArgs),
     /// Show where packets went: ledger, enforcement, classes
     Stats(StatsArgs),
+    /// Check a policy file, show what a policy does and why, apply one to the running agent
+    Policy {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: PolicyAction,
+    },
+    /// Queues that fit the policy: plan them, set them up, take them away again
+    Qdisc {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: QdiscAction,
+    },
     /// Examine this machine: kernel, privileges, hooks, offloads, queues, model, pins; says what to do
     Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
@@ -92,7 +105,10 @@ pub struct RunArgs {
     /// Policy file (TOML); the built-in one otherwise
     #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
-    /// Label flows, but leave all packets alone
+    /// Set queues that fit the policy up on an interface while the agent lives, as `ntc qdisc apply` does; may be repeated
+    #[arg(long, env = "NTC_SHAPE", value_name = "IF=RATE", value_delimiter = ',', value_parser = shape)]
+    pub shape: Vec<(String, Rate)>,
+    /// Label flows, count what the policy would do, and leave all packets alone
     #[arg(long, env = "NTC_DRY_RUN")]
     pub dry_run: bool,
     /// Leave programs attached and maps pinned at the end (labels do not count without an agent)
@@ -225,6 +241,111 @@ pub struct StatsArgs {
     pub pins: PinArgs,
 }
 
+/// `ntc policy`
+#[derive(Debug, Subcommand)]
+pub enum PolicyAction {
+    /// Tell every mistake in a policy file, by line and field; needs no privileges. Exit code 1 if there is one
+    Check(PolicyCheckArgs),
+    /// Tell what would happen to a service or a flow, and why; without one, print the policy that counts
+    Show(PolicyShowArgs),
+    /// Put a policy in place of the one that counts, between two packets; a file with mistakes changes nothing
+    Apply(PolicyApplyArgs),
+    /// Print the JSON Schema of policy files
+    Schema,
+}
+
+/// `ntc policy check`
+#[derive(Args, Debug)]
+pub struct PolicyCheckArgs {
+    /// The policy file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Bits of skb->mark that are ntc's
+    #[arg(long, env = "NTC_MARK_MASK", value_name = "MASK", default_value = "0x00ff0000", value_parser = mark_mask)]
+    pub mark_mask: u32,
+    /// One JSON object: file, usable, mistakes, warnings, digest
+    #[arg(long, env = "NTC_JSON")]
+    pub json: bool,
+}
+
+/// `ntc policy show`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  ntc policy show RTP --confidence 0.4\n  \
+    ntc policy show udp 192.168.1.20:40000 203.0.113.7:5060")]
+pub struct PolicyShowArgs {
+    /// A service by nDPI's name, or a flow: tcp or udp, and its two ends; without it the text of the policy is printed
+    #[arg(value_name = "SERVICE | FLOW", num_args = 0..=3)]
+    pub what: Vec<String>,
+    /// Of this policy file; otherwise of the one that counts, or of the built-in one where no agent runs
+    #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Of an answer with this confidence, 0 to 1
+    #[arg(long, env = "NTC_CONFIDENCE", value_name = "P", default_value_t = 1.0)]
+    pub confidence: f32,
+    /// Bits of skb->mark that are ntc's, for a policy file
+    #[arg(long, env = "NTC_MARK_MASK", value_name = "MASK", default_value = "0x00ff0000", value_parser = mark_mask)]
+    pub mark_mask: u32,
+    /// One JSON object: class, what is done, because
+    #[arg(long, env = "NTC_JSON")]
+    pub json: bool,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc policy apply`
+#[derive(Args, Debug)]
+pub struct PolicyApplyArgs {
+    /// The policy file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc qdisc`
+#[derive(Debug, Subcommand)]
+pub enum QdiscAction {
+    /// Show which queues would be set up; changes nothing
+    Plan(QdiscArgs),
+    /// Set them up: HTB with a class for each priority of the policy, at the root of the interface
+    Apply {
+        /// Which ones.
+        #[command(flatten)]
+        queues: QdiscArgs,
+        /// Take the place of a qdisc that somebody set up; `ntc qdisc remove` restores it
+        #[arg(long, env = "NTC_REPLACE")]
+        replace: bool,
+    },
+    /// Take ntc's queues away and restore what was there before
+    Remove {
+        /// The interface
+        #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF")]
+        interface: String,
+    },
+}
+
+/// `ntc qdisc plan` and `apply`
+#[derive(Args, Debug)]
+pub struct QdiscArgs {
+    /// The interface where packets wait
+    #[arg(long = "iface", env = "NTC_IFACE", value_name = "IF")]
+    pub interface: String,
+    /// What the line carries, a little less than the provider says, so that packets wait here: 20mbit
+    #[arg(long, env = "NTC_RATE", value_name = "RATE")]
+    pub rate: Rate,
+    /// For this policy file; otherwise for the one that counts, or the built-in one where no agent runs
+    #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long, env = "NTC_JSON")]
+    pub json: bool,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
 /// `ntc doctor`
 #[derive(Args, Debug)]
 #[command(
@@ -264,6 +385,11 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
     } else {
         Err(format!("{bytes} is no power of two from 4096"))
     }
+}
+
+fn shape(text: &str) -> Result<(String, Rate), String> {
+    let (interface, rate) = text.split_once('=').ok_or("give IF=RATE, as eth0=20mbit")?;
+    Ok((interface.into(), rate.parse()?))
 }
 
 fn mark_mask(text: &str) -> Result<u32, String> {

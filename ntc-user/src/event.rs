@@ -186,7 +186,9 @@ pub struct Stats {
     /// What the tc programs did.
     pub enforcement: EnforcementView,
     /// Packets and bytes that left in each class, by name.
-    pub classes: BTreeMap<&'static str, [u64; 2]>,
+    pub classes: BTreeMap<String, [u64; 2]>,
+    /// Packets and bytes that left of each service that a label names.
+    pub services: BTreeMap<&'static str, [u64; 2]>,
     /// What the assembler did.
     pub assembler: assemble::Counts,
     /// Deciding packet (20th or closing) to label, in microseconds.
@@ -265,7 +267,7 @@ pub struct EnforcementView {
     pub egress: u64,
     /// Left alone: no heartbeat.
     pub stale: u64,
-    /// Left alone: no label, or too little confidence.
+    /// Left alone for want of a class.
     pub unlabelled: u64,
     /// Class applied from the label.
     pub labelled: u64,
@@ -273,20 +275,46 @@ pub struct EnforcementView {
     pub by_mark: u64,
     /// Code point written.
     pub remarked: u64,
+    /// Class applied from a rule of the operator's.
+    pub by_rule: u64,
+    /// Class applied from the policy's default.
+    pub by_default: u64,
+    /// Dropped, as the class says.
+    pub dropped: u64,
 }
 
 impl From<&Enforcement> for EnforcementView {
     fn from(counts: &Enforcement) -> Self {
-        let Enforcement { ingress, egress, stale, unlabelled, labelled, by_mark, remarked } = *counts;
-        Self { ingress, egress, stale, unlabelled, labelled, by_mark, remarked }
+        let Enforcement {
+            ingress,
+            egress,
+            stale,
+            unlabelled,
+            labelled,
+            by_mark,
+            remarked,
+            by_rule,
+            by_default,
+            dropped,
+        } = *counts;
+        Self { ingress, egress, stale, unlabelled, labelled, by_mark, remarked, by_rule, by_default, dropped }
     }
 }
 
-/// Packets and bytes of classes that have any.
-pub fn classes(counts: &Counts) -> BTreeMap<&'static str, [u64; 2]> {
-    (0u8..)
+/// Packets and bytes of classes that have any. A class that the policy no longer has goes by its number.
+pub fn classes(counts: &Counts) -> BTreeMap<String, [u64; 2]> {
+    let name = |class: usize| counts.class_names.get(class).cloned().flatten();
+    (0..)
         .zip(&counts.classes)
         .filter(|(_, counter)| counter.packets > 0)
-        .map(|(class, counter)| (class_name(class), [counter.packets, counter.bytes]))
+        .map(|(class, counter)| {
+            (name(class).unwrap_or_else(|| format!("class {class}")), [counter.packets, counter.bytes])
+        })
         .collect()
+}
+
+/// Packets and bytes of services that have any.
+pub fn services(counts: &Counts) -> BTreeMap<&'static str, [u64; 2]> {
+    let name = |id| Catalogue::shipped().names(id).0;
+    counts.services.iter().map(|(id, counter)| (name(*id), [counter.packets, counter.bytes])).collect()
 }

@@ -11,6 +11,7 @@ use ntc_common::{
     key::FlowKey,
     label::{Label, Stage},
     limits::SEQUENCE_LENGTH,
+    policy::PolicyTable,
 };
 
 use crate::{
@@ -20,8 +21,10 @@ use crate::{
     kernel::{
         KernelError,
         flow_table::FlowTable,
+        policy::PolicyMaps,
         tables::{self, Labels},
     },
+    policy::Standing,
 };
 
 /// Labels that are looked at to make room for one: beyond, the map is full of what is worth more.
@@ -38,6 +41,9 @@ pub struct LabelWriter {
     short: VecDeque<(FlowKey, u64)>,
     complete: VecDeque<(FlowKey, u64)>,
     capacity: usize,
+    policy: PolicyMaps,
+    /// The policy that answers are weighed by, and its number.
+    table: (u32, Box<PolicyTable>),
 }
 
 impl LabelWriter {
@@ -48,8 +54,18 @@ impl LabelWriter {
     pub fn open(pins: &Path, model_epoch: u32) -> Result<Self, KernelError> {
         let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
         let capacity = tables::label_capacity(pins)?;
-        let mut writer =
-            Self { flows, model_epoch, short: VecDeque::new(), complete: VecDeque::new(), capacity, labels };
+        let policy = PolicyMaps::open(pins)?;
+        let table = (policy.applied()?, policy.table()?);
+        let mut writer = Self {
+            labels,
+            flows,
+            model_epoch,
+            short: VecDeque::new(),
+            complete: VecDeque::new(),
+            capacity,
+            policy,
+            table,
+        };
         let known: Vec<(FlowKey, Label)> = writer.labels.iter().filter_map(Result::ok).collect();
         known.iter().for_each(|(key, label)| writer.remember(*key, label));
         Ok(writer)
@@ -69,16 +85,21 @@ impl LabelWriter {
         if !self.lives(flow) {
             return Ok(false);
         }
+        let confidence = (answer.confidence.clamp(0.0, 1.0) * 65535.0).round() as u16;
+        let before = self.labels.get(&flow.key, 0).ok().filter(|label| label.start_ns == flow.start_ns);
+        let stands = Standing::after(&self.table.1, before.as_ref(), answer.service, confidence);
         let label = Label {
             start_ns: flow.start_ns,
             set_at_ns: clock::monotonic_ns(),
             model_epoch: self.model_epoch,
             service: answer.service,
-            confidence: (answer.confidence.clamp(0.0, 1.0) * 65535.0).round() as u16,
+            confidence,
+            acts_as: stands.service,
+            acts_confidence: stands.confidence,
             stage: stage as u8,
             class: answer.class,
             packets: packets as u8,
-            reserved: [0; 5],
+            changes: stands.changes,
         };
         self.insert(flow.key, &label).map_err(KernelError::map("LABELS"))?;
         // The kernel may have begun a new flow on the key between look and write; it forgot the label
@@ -88,6 +109,19 @@ impl LabelWriter {
         }
         forget(&mut self.labels, &flow.key).map_err(KernelError::map("LABELS"))?;
         Ok(false)
+    }
+
+    /// Goes by the policy that counts now. Labels that are there already need no change: what they say is weighed by the
+    /// kernel, packet by packet.
+    ///
+    /// # Errors
+    /// The maps could not be read.
+    pub fn follow_policy(&mut self) -> Result<(), KernelError> {
+        let applied = self.policy.applied()?;
+        if applied != self.table.0 {
+            self.table = (applied, self.policy.table()?);
+        }
+        Ok(())
     }
 
     fn lives(&self, flow: &FlowId) -> bool {

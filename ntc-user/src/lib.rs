@@ -12,6 +12,7 @@
 //! | [`classify`] | ONNX Runtime, bundles, answers |
 //! | [`label`] | answers into the kernel's label map |
 //! | [`policy`] | what the kernel does with a label |
+//! | [`shape`] | queues that fit the policy |
 //! | [`pipeline`] | all stages together, live |
 //! | [`offline`] | all stages together, for captures |
 //!
@@ -40,3 +41,4 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod sequence;
+pub mod shape;

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         Verb::Extract(args) => cmd::extract::run(args),
         Verb::Flows(args) => cmd::flows::run(args),
         Verb::Stats(args) => cmd::stats::run(args),
+        Verb::Policy { action } => cmd::policy::run(action),
+        Verb::Qdisc { action } => cmd::qdisc::run(action),
         Verb::Doctor(args) => cmd::doctor::run(args),
         Verb::Detach(args) => cmd::detach::run(args),
     };

@@ -47,6 +47,7 @@ use crate::{
         load,
         netlink::links::{Snapshot, Watch, links},
         pins::{self, PinDirectory},
+        policy,
         privileges::{self, PrivilegeError},
         tables,
     },
@@ -100,8 +101,6 @@ pub struct Config {
     pub kernel: load::Settings,
     /// A flow without a packet for so long is asked about.
     pub pause: Duration,
-    /// Label flows, but leave all packets alone.
-    pub dry_run: bool,
 }
 
 /// Times to a label are told apart up to this: an hour.
@@ -153,8 +152,7 @@ pub async fn run(
     tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
     let ring = RingReader::open(&mut ebpf)?;
     tables::forget_interfaces(pins.path())?;
-    let Policy { services, classes } = if config.dry_run { &Policy::idle() } else { policy };
-    tables::write_policy(pins.path(), services, classes)?;
+    policy::start(pins.path(), policy)?;
     let (pin_dir, title) = (pins.path().display().to_string(), model.title().to_owned());
     let shared = Arc::new(Shared::default());
     let (stop_reading, reading) = watch::channel(false);
@@ -384,6 +382,9 @@ fn answer(
             tracing::error!(%error, flows = batch.len(), "not answered");
             continue;
         }
+        if let Err(error) = writer.follow_policy() {
+            tracing::error!(%error, "labels go by the policy before");
+        }
         for (question, answer) in batch.iter().zip(&answers) {
             let packets = question.sequence.packets().len();
             let written =
@@ -441,6 +442,7 @@ fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
         ledger: (&counts.ledger).into(),
         enforcement: (&counts.enforcement).into(),
         classes: event::classes(&counts),
+        services: event::services(&counts),
         assembler,
         decided_us,
         first_label_us,

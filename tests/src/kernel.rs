@@ -19,12 +19,15 @@ use ntc_common::{
     label::Label,
     ledger::Ledger,
     offload::Offload,
-    policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
+    policy::{ClassCounter, Enforcement, PolicyTable, interface_flags},
     record::PacketRecord,
 };
 use ntc_user::{
     capture::ring::records,
-    kernel::load::{self, Settings},
+    kernel::{
+        load::{self, Settings},
+        pins::PinDirectory,
+    },
     policy::Policy,
 };
 
@@ -84,7 +87,18 @@ impl Programs {
     /// # Errors
     /// What the kernel said.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
-        let mut ebpf = load::load(settings, None)?;
+        Self::of(load::load(settings, None)?)
+    }
+
+    /// As [`load`](Self::load), its maps pinned.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn load_pinned(settings: &Settings, pins: &PinDirectory) -> anyhow::Result<Self> {
+        Self::of(load::load(settings, Some(pins))?)
+    }
+
+    fn of(mut ebpf: Ebpf) -> anyhow::Result<Self> {
         let ring = RingBuf::try_from(ebpf.take_map("PACKETS").context("PACKETS")?)?;
         let mut programs = Self { ebpf, ring };
         programs.interface(interface_flags::CAPTURED_AT_TC | interface_flags::ENFORCED)?;
@@ -146,6 +160,15 @@ impl Programs {
     /// The kernel takes no such frame.
     pub fn tc(&mut self, name: &'static str, frame: &[u8], mark: u32) -> anyhow::Result<Verdict> {
         self.tc_with(name, frame, &[(MARK, mark)])
+    }
+
+    /// What a tc program says of a frame (`TC_ACT_…`).
+    ///
+    /// # Errors
+    /// The kernel takes no such frame.
+    pub fn verdict(&mut self, name: &'static str, frame: &[u8]) -> anyhow::Result<u32> {
+        let program: &mut SchedClassifier = load::program(&mut self.ebpf, name)?;
+        Ok(program.test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() })?.return_value)
     }
 
     /// Gives a frame to a tc program that stands for several on the wire.
@@ -236,21 +259,29 @@ impl Programs {
         Ok(sum)
     }
 
+    /// What left by tc egress, on all CPUs: of a class by `CLASS_COUNTERS`, of a service by `SERVICE_COUNTERS`.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn left(&self, map: &'static str, index: u32) -> anyhow::Result<ClassCounter> {
+        let map = PerCpuArray::<_, ClassCounter>::try_from(self.ebpf.map(map).context(map)?)?;
+        let mut sum = ClassCounter { packets: 0, bytes: 0 };
+        for cpu in map.get(&index, 0)?.iter() {
+            sum.packets += cpu.packets;
+            sum.bytes += cpu.bytes;
+        }
+        Ok(sum)
+    }
+
     /// Writes a policy.
     ///
     /// # Errors
     /// What the kernel said.
     pub fn policy(&mut self, policy: &Policy) -> anyhow::Result<()> {
-        let map = self.ebpf.map_mut("CLASSES").context("CLASSES")?;
-        let mut map = Array::<_, ClassAction>::try_from(map)?;
-        for (class, action) in (0..).zip(&policy.classes) {
-            map.set(class, action, 0)?;
-        }
-        let map = self.ebpf.map_mut("SERVICES").context("SERVICES")?;
-        let mut map = Array::<_, ServiceAction>::try_from(map)?;
-        for (service, action) in &policy.services {
-            map.set(u32::from(*service), action, 0)?;
-        }
+        let map = self.ebpf.map("POLICY_ACTIVE").context("POLICY_ACTIVE")?;
+        let active = Array::<_, u32>::try_from(map)?.get(&0, 0)?;
+        let map = self.ebpf.map_mut("POLICY").context("POLICY")?;
+        Array::<_, PolicyTable>::try_from(map)?.set(active & 1, &*policy.table, 0)?;
         Ok(())
     }
 

@@ -53,7 +53,9 @@ impl Bench {
             stage: Stage::Final as u8,
             class: rtp.class,
             packets: 20,
-            reserved: [0; 5],
+            acts_as: rtp.id,
+            acts_confidence: (confidence * 65535.0) as u16,
+            changes: 1,
         };
         self.programs.label(&parsed(&frame.bytes())?.key, &label)
     }

@@ -8,7 +8,7 @@ use ntc_common::{
     key::{Address, FlowKey, IPPROTO_TCP},
     label::{Label, Stage},
     limits::SEQUENCE_LENGTH,
-    policy::interface_flags,
+    policy::{MARK_MASK_DEFAULT, interface_flags},
 };
 use ntc_tests::{frames::Frame, kernel::Programs};
 use ntc_user::{
@@ -49,7 +49,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let mut bench = Bench::load(settings.max_flows)?;
         let mut ntc = Programs::load(&settings)?;
         ntc.interface(interface_flags::ENFORCED)?;
-        ntc.policy(&Policy::load(None, settings.mark_mask)?)?;
+        ntc.policy(&Policy::load(None, MARK_MASK_DEFAULT)?)?;
         fill(&mut bench, &mut ntc, labels)?;
         let heartbeat = Heartbeat::start(&mut ntc.ebpf)?;
         let enforce = ntc.ebpf.program(load::TC_EGRESS).context(load::TC_EGRESS)?.fd()?.try_clone()?;
@@ -107,7 +107,9 @@ fn fill(bench: &mut Bench, ntc: &mut Programs, labels: u32) -> Result<()> {
         stage: Stage::Final as u8,
         class: service.class,
         packets: SEQUENCE_LENGTH as u8,
-        reserved: [0; 5],
+        acts_as: service.id,
+        acts_confidence: u16::MAX,
+        changes: 1,
     };
     let mut reference = HashMap::<_, FlowKey, Label>::try_from(
         bench.ebpf().map_mut("LABELS_REFERENCE").context("LABELS_REFERENCE")?,

@@ -5,6 +5,8 @@ pub mod detach;
 pub mod doctor;
 pub mod extract;
 pub mod flows;
+pub mod policy;
+pub mod qdisc;
 pub mod run;
 pub mod stats;
 

@@ -23,6 +23,7 @@ use crate::{
     },
     pipeline::{self, Config},
     policy::Policy,
+    shape,
 };
 
 /// Runs the verb.
@@ -46,7 +47,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
-    let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
+    let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?.dry_run(args.dry_run);
+    for warning in &policy.warnings {
+        tracing::warn!("policy: {warning}");
+    }
     // ONNX Runtime's threads inherit from the one that loads it: nothing.
     let model = std::thread::scope(|scope| {
         let load = || {
@@ -56,6 +60,7 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
         scope.spawn(load).join()
     })
     .map_err(|_| anyhow::anyhow!("loading the model failed"))??;
+    let _queues = Queues::set_up(args, &policy)?;
     let second = 1_000_000_000;
     let config = Config {
         interfaces,
@@ -67,7 +72,6 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
             },
             max_flows: args.max_flows,
             ring_bytes: args.ring_bytes,
-            mark_mask: args.mark_mask,
         },
         attach: attach::Options {
             hook: args.hook,
@@ -77,7 +81,6 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
             pin_dir: args.pins.pin_dir.clone(),
         },
         pause: Duration::from_millis(args.pause_ms),
-        dry_run: args.dry_run,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -103,6 +106,30 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
     })?;
     printer.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Queues that go with the agent.
+struct Queues<'a>(Vec<&'a str>);
+
+impl<'a> Queues<'a> {
+    fn set_up(args: &'a RunArgs, policy: &Policy) -> anyhow::Result<Self> {
+        let mut queues = Self(Vec::new());
+        for (interface, rate) in &args.shape {
+            shape::plan(interface, *rate, &policy.table)?.apply(false)?;
+            queues.0.push(interface);
+        }
+        Ok(queues)
+    }
+}
+
+impl Drop for Queues<'_> {
+    fn drop(&mut self) {
+        for interface in &self.0 {
+            if let Err(error) = shape::remove(interface) {
+                tracing::error!(%error, "the queues stay; `ntc qdisc remove` takes them away");
+            }
+        }
+    }
 }
 
 /// Lines wait here for a slow terminal or pipe; beyond, they are dropped and counted: the agent never waits.

@@ -17,7 +17,8 @@ use crate::{
 struct View {
     ledger: LedgerView,
     enforcement: EnforcementView,
-    classes: std::collections::BTreeMap<&'static str, [u64; 2]>,
+    classes: std::collections::BTreeMap<String, [u64; 2]>,
+    services: std::collections::BTreeMap<&'static str, [u64; 2]>,
 }
 
 /// Runs the verb.
@@ -30,6 +31,7 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         ledger: (&counts.ledger).into(),
         enforcement: (&counts.enforcement).into(),
         classes: event::classes(&counts),
+        services: event::services(&counts),
     };
     let mut out = stdout().lock();
     if args.format == LiveFormat::Json {
@@ -59,14 +61,30 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     for (reason, packets) in reasons {
         writeln!(out, "  {reason:<15} {packets:>12}")?;
     }
-    let EnforcementView { ingress, egress, stale, unlabelled, labelled, by_mark, remarked } =
-        view.enforcement;
+    let EnforcementView {
+        ingress,
+        egress,
+        stale,
+        unlabelled,
+        labelled,
+        by_mark,
+        remarked,
+        by_rule,
+        by_default,
+        dropped,
+    } = view.enforcement;
     writeln!(out, "tc ingress        {ingress:>12}   tc egress {egress}")?;
-    writeln!(out, "  by label        {labelled:>12}   by mark   {by_mark}")?;
+    writeln!(
+        out,
+        "  by label        {labelled:>12}   by rule {by_rule}   by mark {by_mark}   by default {by_default}"
+    )?;
     writeln!(out, "  left alone      {unlabelled:>12}   without a heartbeat {stale}")?;
-    writeln!(out, "  DSCP written    {remarked:>12}")?;
+    writeln!(out, "  DSCP written    {remarked:>12}   dropped {dropped}")?;
     for (class, [packets, bytes]) in view.classes {
         writeln!(out, "class {class:<12}{packets:>12} packets {bytes:>14} bytes")?;
+    }
+    for (service, [packets, bytes]) in view.services {
+        writeln!(out, "{service:<18}{packets:>12} packets {bytes:>14} bytes")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use ntc_common::{
     label::{Heartbeat, Label},
     ledger::Ledger,
     limits::{DEFAULT_MAX_FLOWS, DEFAULT_RING_BYTES, FLOW_WAYS, MAX_CLASSES, MAX_INTERFACES, MAX_SERVICES},
-    policy::{ClassAction, ClassCounter, Enforcement, MARK_MASK_DEFAULT, ServiceAction},
+    policy::{ClassCounter, Enforcement, PolicyTable, PolicyText},
     table::{FlowHash, FlowSet, FlowSlot, sets_for},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -42,18 +42,11 @@ pub struct Settings {
     pub max_flows: u32,
     /// Bytes of the record ring; a power of two of pages.
     pub ring_bytes: u32,
-    /// The bits of `skb->mark` that are ntc's.
-    pub mark_mask: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            rule: FlowRule::DEFAULT,
-            max_flows: DEFAULT_MAX_FLOWS,
-            ring_bytes: DEFAULT_RING_BYTES,
-            mark_mask: MARK_MASK_DEFAULT,
-        }
+        Self { rule: FlowRule::DEFAULT, max_flows: DEFAULT_MAX_FLOWS, ring_bytes: DEFAULT_RING_BYTES }
     }
 }
 
@@ -66,7 +59,6 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FLOW_RULE", &settings.rule, true)
-        .override_global("MARK_MASK", &settings.mark_mask, true)
         .map_max_entries("FLOW_SETS", sets_for(settings.max_flows))
         .map_max_entries("FLOWS", sets_for(settings.max_flows) * FLOW_WAYS as u32)
         .map_max_entries("LABELS", settings.max_flows)
@@ -128,8 +120,10 @@ fn size(map: &str, max_flows: u32) -> MapSize {
         "LEDGER" => of(word, size_of::<Ledger>(), 1),
         "ENFORCEMENT" => of(word, size_of::<Enforcement>(), 1),
         "CLASS_COUNTERS" => of(word, size_of::<ClassCounter>(), MAX_CLASSES),
-        "SERVICES" => of(word, size_of::<ServiceAction>(), MAX_SERVICES),
-        "CLASSES" => of(word, size_of::<ClassAction>(), MAX_CLASSES),
+        "SERVICE_COUNTERS" => of(word, size_of::<ClassCounter>(), MAX_SERVICES),
+        "POLICY" => of(word, size_of::<PolicyTable>(), 2),
+        "POLICY_TEXT" => of(word, size_of::<PolicyText>(), 2),
+        "POLICY_ACTIVE" => of(word, word, 1),
         _ => of(word, word, MAX_INTERFACES),
     }
 }

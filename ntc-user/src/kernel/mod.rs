@@ -10,6 +10,7 @@ pub mod log;
 pub mod netlink;
 pub mod owner;
 pub mod pins;
+pub mod policy;
 pub mod privileges;
 pub mod tables;
 

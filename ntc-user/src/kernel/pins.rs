@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{KernelError, owner};
+use super::{KernelError, owner, policy};
 
 /// Magic number of bpffs (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
 pub(super) const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -27,7 +27,7 @@ pub const FOLDER: &str = "ntc";
 const LINK_PREFIX: &str = "link_ntc_";
 
 /// Maps that are pinned, so that a restart takes them over and others can read them.
-pub const PINNED: [&str; 11] = [
+pub const PINNED: [&str; 13] = [
     "LABELS",
     "FLOWS",
     "FLOW_SETS",
@@ -36,8 +36,10 @@ pub const PINNED: [&str; 11] = [
     "LEDGER",
     "ENFORCEMENT",
     "CLASS_COUNTERS",
-    "SERVICES",
-    "CLASSES",
+    "SERVICE_COUNTERS",
+    "POLICY",
+    "POLICY_ACTIVE",
+    "POLICY_TEXT",
     "INTERFACES",
 ];
 
@@ -205,6 +207,8 @@ pub fn remove(directory: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    // Where it stays, so does the directory.
+    let _ = fs::remove_dir(directory.join(policy::LOCK));
     match fs::remove_dir(directory) {
         Ok(()) => {}
         // Somebody else's pins: not ours to remove.

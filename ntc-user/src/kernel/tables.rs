@@ -1,17 +1,18 @@
 //! ntc's maps as tables, by their pins: for the agent and for every other reader.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use aya::maps::{Array, HashMap, MapData, MapInfo, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, MapInfo, PerCpuArray, PerCpuValues};
 use ntc_common::{
     key::FlowKey,
     label::{Heartbeat, Label},
     ledger::Ledger,
-    limits::{MAX_CLASSES, MAX_SERVICES},
-    policy::{ClassAction, ClassCounter, Enforcement, ServiceAction},
+    limits::MAX_CLASSES,
+    policy::{ClassCounter, Enforcement},
 };
 
-use super::{KernelError, pins};
+use super::{KernelError, pins, policy::PolicyMaps};
+use crate::{catalogue::Catalogue, policy::class_name};
 
 /// `LABELS`.
 pub type Labels = HashMap<MapData, FlowKey, Label>;
@@ -42,6 +43,10 @@ pub struct Counts {
     pub enforcement: Enforcement,
     /// By class.
     pub classes: Vec<ClassCounter>,
+    /// Services that packets left of, by id.
+    pub services: Vec<(u16, ClassCounter)>,
+    /// The policy's names for classes, by number.
+    pub class_names: Vec<Option<String>>,
     /// Whether labels may count: the slot that the agent moves.
     pub heartbeat: Heartbeat,
 }
@@ -55,6 +60,8 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
         ledger: Ledger::ZERO,
         enforcement: Enforcement::ZERO,
         classes: Vec::new(),
+        services: Vec::new(),
+        class_names: Vec::new(),
         heartbeat: Heartbeat { deadline: 0, set_at: 0 },
     };
     let ledger = PerCpuArray::<_, Ledger>::try_from(pins::open(directory, "LEDGER")?)
@@ -69,44 +76,34 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
         .map_err(KernelError::map("CLASS_COUNTERS"))?;
     for class in 0..MAX_CLASSES {
         let cpus = classes.get(&class, 0).map_err(KernelError::map("CLASS_COUNTERS"))?;
-        let mut sum = ClassCounter { packets: 0, bytes: 0 };
-        for cpu in cpus.iter() {
-            sum.packets += cpu.packets;
-            sum.bytes += cpu.bytes;
-        }
-        counts.classes.push(sum);
+        counts.classes.push(sum(&cpus));
     }
+    let services = PerCpuArray::<_, ClassCounter>::try_from(pins::open(directory, "SERVICE_COUNTERS")?)
+        .map_err(KernelError::map("SERVICE_COUNTERS"))?;
+    let mut ids: Vec<u16> = Catalogue::shipped().services().map(|service| service.id).collect();
+    ids.sort_unstable();
+    for id in ids {
+        let cpus = services.get(&id.into(), 0).map_err(KernelError::map("SERVICE_COUNTERS"))?;
+        let counter = sum(&cpus);
+        if counter.packets > 0 {
+            counts.services.push((id, counter));
+        }
+    }
+    let table = PolicyMaps::open(directory)?.table()?;
+    counts.class_names = (0..MAX_CLASSES as u8).map(|class| class_name(&table, class)).collect();
     counts.heartbeat = Array::<_, Heartbeat>::try_from(pins::open(directory, "HEARTBEAT")?)
         .and_then(|map| map.get(&0, 0))
         .map_err(KernelError::map("HEARTBEAT"))?;
     Ok(counts)
 }
 
-/// Writes a policy: classes first, so that no service points to an action that is not there. Services that it does
-/// not name are left alone, also where an earlier policy in the same maps had an action for them.
-///
-/// # Errors
-/// No pins, or not writable.
-pub fn write_policy(
-    directory: &Path,
-    services: &[(u16, ServiceAction)],
-    classes: &[ClassAction],
-) -> Result<(), KernelError> {
-    let failed = KernelError::map;
-    let mut map =
-        Array::<_, ClassAction>::try_from(pins::open(directory, "CLASSES")?).map_err(failed("CLASSES"))?;
-    for (class, action) in (0..MAX_CLASSES).zip(classes) {
-        map.set(class, action, 0).map_err(failed("CLASSES"))?;
+fn sum(cpus: &PerCpuValues<ClassCounter>) -> ClassCounter {
+    let mut sum = ClassCounter { packets: 0, bytes: 0 };
+    for cpu in cpus.iter() {
+        sum.packets += cpu.packets;
+        sum.bytes += cpu.bytes;
     }
-    let mut map = Array::<_, ServiceAction>::try_from(pins::open(directory, "SERVICES")?)
-        .map_err(failed("SERVICES"))?;
-    let named: BTreeMap<u32, ServiceAction> =
-        services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
-    for service in 0..MAX_SERVICES {
-        map.set(service, named.get(&service).unwrap_or(&ServiceAction::NONE), 0)
-            .map_err(failed("SERVICES"))?;
-    }
-    Ok(())
+    sum
 }
 
 /// Forgets what an earlier agent said of interfaces: their indices may be others' by now.

@@ -1,10 +1,12 @@
-//! rtnetlink: which interfaces there are, when that changes, and which filters hang on a clsact qdisc.
+//! rtnetlink: which interfaces there are, when that changes, which filters hang on a clsact qdisc, and
+//! which qdisc is at the root.
 //!
 //! Only the attributes that ntc needs are taken out of a message. A decoder of all of them refuses a message for one
 //! that it does not know, and an interface would go unseen on a kernel newer than the decoder.
 
 pub mod filters;
 pub mod links;
+pub mod qdiscs;
 
 use std::io;
 
@@ -42,7 +44,12 @@ fn dump(kind: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
 
 /// Asks for a change.
 fn change(kind: u16, body: &[u8]) -> io::Result<()> {
-    request(&socket()?, kind, libc::NLM_F_ACK as u16, body, &mut Vec::new()).map(drop)
+    change_with(kind, 0, body)
+}
+
+/// Asks for a change, with flags of its kind.
+fn change_with(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+    request(&socket()?, kind, libc::NLM_F_ACK as u16 | flags, body, &mut Vec::new()).map(drop)
 }
 
 /// Sends a request and reads up to its end; `false` if the answers do not fit together.
