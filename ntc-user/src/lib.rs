@@ -16,9 +16,8 @@
 //! | [`offline`] | all stages together, for captures |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`doctor`] examines the
-//! machine; [`cli`], [`config`], [`cmd`] and [`output`]
-//! face the user.
+//! [`clock`] are words that they share; [`doctor`] examines the machine; [`cli`], [`config`], [`cmd`] and [`output`]
+//! face the user, and [`service`] the service manager.
 
 pub mod assemble;
 pub mod batch;
@@ -40,3 +39,4 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod sequence;
+pub mod service;

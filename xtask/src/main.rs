@@ -3,6 +3,7 @@
 mod bench;
 mod bpf;
 mod build;
+mod dist;
 mod flood;
 mod fuzz;
 mod guest;
@@ -62,6 +63,8 @@ enum Verb {
     Flood(flood::Args),
     /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
     Soak(soak::Args),
+    /// Make the packages that an operator installs
+    Dist(dist::Arguments),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -86,6 +89,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
+        Verb::Dist(arguments) => dist::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {
             setup::ensure(&[setup::Scope::Run])?;

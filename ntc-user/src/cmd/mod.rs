@@ -5,6 +5,7 @@ pub mod detach;
 pub mod doctor;
 pub mod extract;
 pub mod flows;
+pub mod generate;
 pub mod run;
 pub mod stats;
 

@@ -68,6 +68,7 @@ impl Packages {
                 }
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
+                Scope::Dist => packages.extend(ONNX_RUNTIME),
                 Scope::Lint => {}
             }
         }
