@@ -1,14 +1,14 @@
 //! What a label does to a packet: mark, code point, priority.
 
 use ntc_common::{
-    link::LinkType,
     packet::Packet,
-    parse::parse,
     policy::{ClassAction, Enforcement, ExistingDscp},
 };
 
 use crate::{
-    dscp, heartbeat, labels, policy,
+    dscp, heartbeat, labels,
+    parser::{PARSED, Parse as _},
+    policy,
     scratch::{self, Scratch},
     settings,
     source::Skb,
@@ -16,10 +16,10 @@ use crate::{
 
 /// At tc ingress: mark and code point. Not the priority: `ip_forward()` sets its own for IPv4.
 #[inline(always)]
-pub fn ingress(skb: &Skb, link: LinkType) {
+pub fn ingress(skb: &Skb, raw_ip: u32) {
     let Some(counts) = policy::this_cpu() else { return };
     counts.ingress += 1;
-    let Some(packet) = packet(skb, link, counts) else { return };
+    let Some(packet) = packet(skb, raw_ip, counts) else { return };
     match by_label(packet) {
         Some((_, action)) => {
             counts.labelled += 1;
@@ -31,10 +31,10 @@ pub fn ingress(skb: &Skb, link: LinkType) {
 
 /// At tc egress: priority as well, from the label or, where NAT made it another tuple, from the mark.
 #[inline(always)]
-pub fn egress(skb: &Skb, link: LinkType) {
+pub fn egress(skb: &Skb, raw_ip: u32) {
     let Some(counts) = policy::this_cpu() else { return };
     counts.egress += 1;
-    let Some(packet) = packet(skb, link, counts) else { return };
+    let Some(packet) = packet(skb, raw_ip, counts) else { return };
     let (class, action) = if let Some(found) = by_label(packet) {
         counts.labelled += 1;
         found
@@ -56,13 +56,13 @@ pub fn egress(skb: &Skb, link: LinkType) {
 
 /// The packet, if labels count and it can have one; else it is counted as left alone.
 #[inline(always)]
-fn packet(skb: &Skb, link: LinkType, counts: &mut Enforcement) -> Option<&'static Packet> {
+fn packet(skb: &Skb, raw_ip: u32, counts: &mut Enforcement) -> Option<&'static Packet> {
     if !heartbeat::fresh() {
         counts.stale += 1;
         return None;
     }
     let Scratch { packet, .. } = scratch::this_cpu()?;
-    if parse(skb, link, packet).is_err() {
+    if skb.parse(packet, raw_ip) != PARSED {
         counts.unlabelled += 1;
         return None;
     }
