@@ -87,6 +87,12 @@ impl Packet {
         self.ip_len as u64 + (self.segments - 1) as u64 * (header_len + self.segment_len) as u64
     }
 
+    /// The same with the headers before IP, which each of them has.
+    #[inline(always)]
+    pub const fn wire_bytes_with_link(&self) -> u64 {
+        self.wire_bytes() + self.segments as u64 * self.ip_offset as u64
+    }
+
     /// A SYN without ACK: somebody opens a connection.
     #[inline(always)]
     pub const fn opens(&self) -> bool {

@@ -15,6 +15,8 @@ const IPV6_FRAGMENT: u8 = 44;
 const IPV6_AUTHENTICATION: u8 = 51;
 const IPV6_DESTINATION: u8 = 60;
 
+const ETHERNET_HEADER: usize = 14;
+const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 
@@ -47,7 +49,7 @@ struct Ip {
 pub fn parse<S: PacketSource>(source: &S, link: LinkType, packet: &mut Packet) -> Result<(), ParseError> {
     let network = link::network(source, link)?;
     packet.vlan = network.vlan;
-    let start = through_memory(&mut packet.ip_offset, network.offset);
+    let start = through_memory(&mut packet.ip_offset, network.offset, ETHERNET_HEADER);
     let ip = match network.version {
         IpVersion::V4 => ipv4(source, start, packet)?,
         IpVersion::V6 => ipv6(source, start, packet)?,
@@ -65,8 +67,14 @@ const _: () = assert!(IPV6_HEADER + MAX_EXTENSION_HEADERS * 2048 + 256 < OFFSET)
 /// Keeps an offset in the packet, and reads it back from there. The kernel's verifier follows values in registers and on
 /// the stack, not in maps: so all ways on which the parser may have come here are one way to it from here on, where it
 /// would verify the rest once for each number of tags, labels and extension headers.
+///
+/// What the offset is in most packets, `usual`, is a way of its own: the processor need not wait for memory there.
 #[inline(always)]
-fn through_memory(field: &mut u16, offset: usize) -> usize {
+fn through_memory(field: &mut u16, offset: usize, usual: usize) -> usize {
+    if offset == usual {
+        *field = usual as u16;
+        return usual;
+    }
     let field = &raw mut *field;
     // SAFETY: a field that is the caller's alone; volatile, or the compiler would keep the value in its register.
     let kept = unsafe {
@@ -125,7 +133,7 @@ fn ipv6<S: PacketSource>(source: &S, start: usize, packet: &mut Packet) -> Resul
     }
     packet.dscp = (u16::from_be_bytes([fixed[0], fixed[1]]) >> 6) as u8 & 0x3f;
     let mut next = fixed[6];
-    let mut offset = through_memory(&mut packet.transport_offset, start + IPV6_HEADER);
+    let mut offset = start + IPV6_HEADER;
     let mut first_fragment = false;
     for _ in 0..MAX_EXTENSION_HEADERS {
         let size = match next {
@@ -152,7 +160,7 @@ fn ipv6<S: PacketSource>(source: &S, start: usize, packet: &mut Packet) -> Resul
             }
             _ => break,
         };
-        offset = through_memory(&mut packet.transport_offset, offset + size);
+        offset = through_memory(&mut packet.transport_offset, offset + size, usize::MAX);
     }
     match next {
         IPV6_HOP_BY_HOP | IPV6_ROUTING | IPV6_DESTINATION | IPV6_FRAGMENT | IPV6_AUTHENTICATION => {
@@ -183,7 +191,7 @@ fn transport<S: PacketSource>(
     ip: &Ip,
     packet: &mut Packet,
 ) -> Result<(), ParseError> {
-    let offset = through_memory(&mut packet.transport_offset, ip.transport);
+    let offset = through_memory(&mut packet.transport_offset, ip.transport, start + IPV4_HEADER);
     let segment = (start + ip.len).saturating_sub(offset);
     let (ports, header_len, window, tcp_flags) = match ip.protocol {
         IPPROTO_TCP => {
