@@ -13,13 +13,14 @@ use aya::{
     programs::{
         SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode, tc,
     },
+    util::KernelVersion,
 };
 use ntc_common::{
     key::FlowKey,
     label::Label,
     ledger::Ledger,
     offload::Offload,
-    policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
+    policy::{ClassAction, ClassCounter, Enforcement, ServiceAction, interface_flags},
     record::PacketRecord,
 };
 use ntc_user::{
@@ -65,6 +66,14 @@ impl WakeUps {
         anyhow::ensure!(events >= 0, std::io::Error::last_os_error());
         Ok(events == 1)
     }
+}
+
+/// Whether this kernel has TCX: from Linux 6.6 on.
+///
+/// # Errors
+/// Its version cannot be told.
+pub fn has_tcx() -> anyhow::Result<bool> {
+    Ok(KernelVersion::current()? >= KernelVersion::new(6, 6, 0))
 }
 
 /// What a tc program made of a packet.
@@ -234,6 +243,17 @@ impl Programs {
         let mut sum = Enforcement::ZERO;
         map.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
         Ok(sum)
+    }
+
+    /// What left by tc egress in a class, on all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn class_counter(&self, class: u8) -> anyhow::Result<ClassCounter> {
+        let map = self.ebpf.map("CLASS_COUNTERS").context("CLASS_COUNTERS")?;
+        let cpus = PerCpuArray::<_, ClassCounter>::try_from(map)?.get(&class.into(), 0)?;
+        let sum = |of: fn(&ClassCounter) -> u64| cpus.iter().map(of).sum();
+        Ok(ClassCounter { packets: sum(|cpu| cpu.packets), bytes: sum(|cpu| cpu.bytes) })
     }
 
     /// Writes a policy.

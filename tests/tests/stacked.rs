@@ -18,6 +18,7 @@ use ntc_tests::{
     agent::{Agent, PinDir},
     frames::Frame,
     net::Namespace,
+    patience::patient,
     skip,
 };
 use ntc_user::{catalogue::Catalogue, kernel::tables};
@@ -31,8 +32,8 @@ const SERVER_PORT: u16 = 5300;
 const QUESTIONS: u16 = 10;
 /// What the policy that is built in gives to real-time traffic.
 const REALTIME: &str = "1:13";
-/// For one answer; an emulated machine is slow.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Two hosts on a link; the device lies on `r0` here and on `s0` there.
 struct Hosts {
@@ -69,7 +70,7 @@ impl Hosts {
         let ready = Barrier::new(2);
         let socket = |address: &str, port| -> anyhow::Result<UdpSocket> {
             let socket = UdpSocket::bind((address.parse::<IpAddr>()?, port))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(patient(PATIENCE)))?;
             Ok(socket)
         };
         let server = || -> anyhow::Result<()> {
