@@ -1,9 +1,9 @@
 //! What the agent tells of itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ntc_common::{error::ParseError, ledger::Ledger, policy::Enforcement};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     assemble::{self, Cause},
@@ -25,6 +25,8 @@ pub enum Event {
     Ready(Ready),
     /// An interface came, went or changed, or a program on it was found to run or not to.
     Interface(InterfaceEvent),
+    /// Another model was asked for.
+    Model(ModelEvent),
     /// A label was written, or changed.
     Label(Box<LabelEvent>),
     /// Once a second.
@@ -52,6 +54,20 @@ impl Ready {
         let interfaces = hooks.iter().map(|hook| hook.interface.clone()).collect();
         Self { interfaces, hooks, pin_dir, model }
     }
+}
+
+/// What became of a model that was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelEvent {
+    /// `loaded`, `refused`, or `rolled back` where its first batch failed.
+    pub change: &'static str,
+    /// Name and version of the model that answers now.
+    #[serde(serialize_with = "shared_text")]
+    pub model: Arc<str>,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Why.
+    pub why: String,
 }
 
 /// What became of an interface.
@@ -132,6 +148,10 @@ impl From<Change> for InterfaceEvent {
     }
 }
 
+fn shared_text<S: Serializer>(text: &Arc<str>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(text)
+}
+
 /// A flow and its label.
 #[derive(Clone, Debug, Serialize)]
 pub struct LabelEvent {
@@ -150,6 +170,11 @@ pub struct LabelEvent {
     pub confidence: f32,
     /// `provisional` or `final`.
     pub stage: &'static str,
+    /// Name and version of the model that answered.
+    #[serde(serialize_with = "shared_text")]
+    pub model: Arc<str>,
+    /// Its epoch.
+    pub model_epoch: u32,
     /// Packets that the answer rests on.
     pub packets: usize,
     /// Why the flow was asked about.

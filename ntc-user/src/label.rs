@@ -34,7 +34,8 @@ const TRIES: usize = 64;
 pub struct LabelWriter {
     labels: Labels,
     flows: FlowTable,
-    model_epoch: u32,
+    /// The greatest epoch of labels that were there at the start.
+    latest_epoch: u32,
     short: VecDeque<(FlowKey, u64)>,
     complete: VecDeque<(FlowKey, u64)>,
     capacity: usize,
@@ -45,17 +46,29 @@ impl LabelWriter {
     ///
     /// # Errors
     /// No pins, or not writable.
-    pub fn open(pins: &Path, model_epoch: u32) -> Result<Self, KernelError> {
+    pub fn open(pins: &Path) -> Result<Self, KernelError> {
         let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
         let capacity = tables::label_capacity(pins)?;
-        let mut writer =
-            Self { flows, model_epoch, short: VecDeque::new(), complete: VecDeque::new(), capacity, labels };
+        let mut writer = Self {
+            flows,
+            latest_epoch: 0,
+            short: VecDeque::new(),
+            complete: VecDeque::new(),
+            capacity,
+            labels,
+        };
         let known: Vec<(FlowKey, Label)> = writer.labels.iter().filter_map(Result::ok).collect();
         known.iter().for_each(|(key, label)| writer.remember(*key, label));
+        writer.latest_epoch = known.iter().map(|(_, label)| label.model_epoch).max().unwrap_or(0);
         Ok(writer)
     }
 
-    /// Writes a flow's label. `false` where the flow is over: its key may be another flow's by now.
+    /// The greatest epoch of labels that were there at the start, 0 without any.
+    pub const fn latest_epoch(&self) -> u32 {
+        self.latest_epoch
+    }
+
+    /// Writes a flow's label, given by the model of an epoch. `false` where the flow is over: its key may be another flow's by now.
     ///
     /// # Errors
     /// The map could not be used.
@@ -65,6 +78,7 @@ impl LabelWriter {
         answer: &Answer,
         stage: Stage,
         packets: usize,
+        model_epoch: u32,
     ) -> Result<bool, KernelError> {
         if !self.lives(flow) {
             return Ok(false);
@@ -72,7 +86,7 @@ impl LabelWriter {
         let label = Label {
             start_ns: flow.start_ns,
             set_at_ns: clock::monotonic_ns(),
-            model_epoch: self.model_epoch,
+            model_epoch,
             service: answer.service,
             confidence: (answer.confidence.clamp(0.0, 1.0) * 65535.0).round() as u16,
             stage: stage as u8,

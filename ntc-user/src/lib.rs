@@ -10,10 +10,12 @@
 //! | [`features`] | a sequence as the model's input |
 //! | [`batch`] | questions in batches |
 //! | [`classify`] | ONNX Runtime, bundles, answers |
+//! | [`switch`] | another model in a running agent |
 //! | [`label`] | answers into the kernel's label map |
 //! | [`policy`] | what the kernel does with a label |
 //! | [`pipeline`] | all stages together, live |
 //! | [`offline`] | all stages together, for captures |
+//! | [`evaluate`] | how good answers are |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
 //! [`clock`] are words that they share; [`doctor`] examines the machine; [`cli`], [`config`], [`cmd`] and [`output`]
@@ -29,6 +31,7 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod doctor;
+pub mod evaluate;
 pub mod event;
 pub mod features;
 pub mod flow;
@@ -40,3 +43,4 @@ pub mod pipeline;
 pub mod policy;
 pub mod sequence;
 pub mod service;
+pub mod switch;

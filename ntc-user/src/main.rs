@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     let result = match &cli.verb {
         Verb::Run(args) => cmd::run::run(args),
         Verb::Classify(args) => cmd::classify::run(args),
+        Verb::Eval(args) => cmd::eval::run(args),
         Verb::Extract(args) => cmd::extract::run(args),
+        Verb::Model(args) => cmd::model::run(args),
         Verb::Flows(args) => cmd::flows::run(args),
         Verb::Stats(args) => cmd::stats::run(args),
         Verb::Doctor(args) => cmd::doctor::run(args),

@@ -32,7 +32,7 @@ use crate::{
     assemble::{self, Assembler, Cause, Question, Unfinished},
     batch::{self, BATCH_FLOWS},
     capture::ring::{RingReader, records},
-    classify::{Model, ModelError},
+    classify::ModelError,
     clock::{self, UnixTime},
     event::{self, Event, InterfaceEvent, LabelEvent, Percentiles, Ready, Stats},
     features::{self, FLOW_VALUES},
@@ -52,6 +52,7 @@ use crate::{
     },
     label::{LabelSweeper, LabelWriter},
     policy::Policy,
+    switch::Running,
 };
 
 /// Chunks between ring and assembler.
@@ -141,7 +142,7 @@ impl Default for LabelCounts {
 pub async fn run(
     config: Config,
     policy: &Policy,
-    model: Model,
+    mut model: Running,
     stop: impl Future<Output = ()>,
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
@@ -155,15 +156,15 @@ pub async fn run(
     tables::forget_interfaces(pins.path())?;
     let Policy { services, classes } = if config.dry_run { &Policy::idle() } else { policy };
     tables::write_policy(pins.path(), services, classes)?;
-    let (pin_dir, title) = (pins.path().display().to_string(), model.title().to_owned());
+    let (pin_dir, title) = (pins.path().display().to_string(), model.loaded().title.to_string());
     let shared = Arc::new(Shared::default());
     let (stop_reading, reading) = watch::channel(false);
     let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
     let (question_sender, questions) = bounded(QUESTIONS);
     let (event_sender, mut events) = mpsc::channel(EVENTS);
 
-    let epoch = 1;
-    let writer = LabelWriter::open(pins.path(), epoch)?;
+    let writer = LabelWriter::open(pins.path())?;
+    model.begin(writer.latest_epoch(), &event_sender);
     let thread = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()
@@ -361,7 +362,7 @@ const fn room(packets: usize) -> usize {
 
 /// Questions to labels.
 fn answer(
-    mut model: Model,
+    mut model: Running,
     mut writer: LabelWriter,
     questions: &Receiver<Question>,
     events: &mpsc::Sender<Event>,
@@ -384,10 +385,11 @@ fn answer(
             tracing::error!(%error, flows = batch.len(), "not answered");
             continue;
         }
+        let (epoch, title) = (model.loaded().epoch, &model.loaded().title);
         for (question, answer) in batch.iter().zip(&answers) {
             let packets = question.sequence.packets().len();
             let written =
-                writer.write(&question.id, answer, question.stage, packets).unwrap_or_else(|error| {
+                writer.write(&question.id, answer, question.stage, packets, epoch).unwrap_or_else(|error| {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "label not written");
                     false
@@ -413,6 +415,8 @@ fn answer(
                 class,
                 confidence: answer.confidence,
                 stage: question.stage.name(),
+                model: Arc::clone(title),
+                model_epoch: epoch,
                 packets,
                 reason: question.cause,
                 decided_us,

@@ -16,7 +16,7 @@ pub fn tell(event: &Event) {
         // Once a second, from the thread that beats the heart.
         Event::Stats(_) => &[NotifyState::Watchdog],
         Event::Summary(_) => &[NotifyState::Stopping],
-        Event::Label(_) | Event::Interface(_) => return,
+        Event::Label(_) | Event::Interface(_) | Event::Model(_) => return,
     };
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager was not told");

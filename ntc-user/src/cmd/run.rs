@@ -1,7 +1,7 @@
 //! `ntc run`: the agent in the foreground.
 
 use std::{
-    io::{self, Write, stdout},
+    io::{self, IsTerminal as _, Write, stdout},
     process::ExitCode,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     time::Duration,
@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use ntc_common::flow::FlowRule;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    classify::Model,
+    classify::{Model, ModelError},
     cli::{LiveFormat, RunArgs},
-    event::{Event, InterfaceEvent, Stats},
+    event::{Event, InterfaceEvent, ModelEvent, Stats},
     kernel::{
         attach::{self, requests::Requests},
         load,
@@ -24,6 +24,7 @@ use crate::{
     pipeline::{self, Config},
     policy::Policy,
     service,
+    switch::{self, Switch},
 };
 
 /// Runs the verb.
@@ -49,10 +50,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
     // ONNX Runtime's threads inherit from the one that loads it: nothing.
-    let model = std::thread::scope(|scope| {
+    let (models, model) = std::thread::scope(|scope| {
         let load = || {
             privileges::renounce();
-            Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())
+            let bundle = super::bundle(&args.model)?;
+            let model = Model::new(&bundle, args.model.onnxruntime.as_deref())?;
+            let (store, onnxruntime) = (args.model.store.store(), args.model.onnxruntime.clone());
+            Ok::<_, ModelError>(switch::pair(&bundle, model, store, onnxruntime))
         };
         scope.spawn(load).join()
     })
@@ -92,10 +96,12 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
         // Before anything is attached: from here on a signal is an orderly end.
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let hangup = signal(SignalKind::hangup())?;
         let stop = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = follow(models, hangup) => {}
                 () = sleep(duration) => {}
             }
         };
@@ -158,6 +164,20 @@ impl Printer {
     }
 }
 
+/// Each SIGHUP is the word of `ntc model use`. Ends where the terminal is gone: then it means that as well.
+async fn follow(models: Switch, mut hangup: Signal) {
+    let on_terminal = io::stdin().is_terminal();
+    while hangup.recv().await.is_some() {
+        if on_terminal && !io::stdin().is_terminal() {
+            return;
+        }
+        let models = models.clone();
+        // What came of it, the switch tells.
+        let _ = tokio::task::spawn_blocking(move || models.load(None)).await;
+    }
+    std::future::pending().await
+}
+
 async fn sleep(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
@@ -196,6 +216,9 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
             Some(program) => writeln!(out, "ntc: {interface}: {program} is {change}: {why}"),
             None => writeln!(out, "ntc: {interface} {change}: {why}"),
         },
+        Event::Model(ModelEvent { change, model, epoch, why }) => {
+            writeln!(out, "ntc: model {change}: {why}; {model} answers, epoch {epoch}")
+        }
         Event::Stats(_) => Ok(()),
         Event::Summary(stats) => summary(&mut out, stats),
     }

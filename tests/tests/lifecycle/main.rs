@@ -3,6 +3,7 @@
 mod faults;
 mod killed;
 mod link;
+mod model;
 mod privileges;
 mod stalled;
 mod upgrade;
