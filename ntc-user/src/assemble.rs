@@ -15,7 +15,8 @@ use ntc_common::{
     label::Stage,
     record::PacketRecord,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{flow::FlowId, sequence::Sequence};
 
@@ -60,7 +61,7 @@ pub struct Settings {
 }
 
 /// Counts of what the assembler did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Flows of which a record came.
     pub flows: u64,

@@ -17,9 +17,10 @@
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
 //! [`clock`] are words that they share; [`doctor`] examines the
-//! machine; [`cli`], [`config`], [`cmd`] and [`output`]
+//! machine; [`api`], [`cli`], [`config`], [`cmd`] and [`output`]
 //! face the user.
 
+pub mod api;
 pub mod assemble;
 pub mod batch;
 pub mod capture;

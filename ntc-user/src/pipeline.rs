@@ -52,6 +52,8 @@ use crate::{
     policy::Policy,
 };
 
+/// Number of the model that an agent starts with.
+pub const FIRST_EPOCH: u32 = 1;
 /// Chunks between ring and assembler.
 const CHUNKS: usize = 64;
 /// Questions between assembler and model.
@@ -159,8 +161,7 @@ pub async fn run(
     let (question_sender, questions) = sync_channel(QUESTIONS);
     let (event_sender, mut events) = mpsc::channel(EVENTS);
 
-    let epoch = 1;
-    let writer = LabelWriter::open(pins.path(), epoch)?;
+    let writer = LabelWriter::open(pins.path(), FIRST_EPOCH)?;
     let thread = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()

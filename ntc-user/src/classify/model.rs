@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::{
     catalogue::{Catalogue, UNKNOWN},
     classify::{
-        bundle::{Bundle, BundleError},
+        bundle::{Bundle, BundleError, Manifest},
         library::{self, LibraryError},
     },
     features::{FEATURES, FLOW_VALUES},
@@ -66,6 +66,7 @@ struct Label {
 pub struct Model {
     session: Session,
     title: String,
+    manifest: Manifest,
     input: String,
     output: String,
     labels: Vec<Label>,
@@ -109,6 +110,7 @@ impl Model {
         }
         Ok(Self {
             session,
+            manifest: bundle.manifest.clone(),
             input: bundle.manifest.input.name,
             output: bundle.manifest.output.name,
             labels,
@@ -121,6 +123,11 @@ impl Model {
     /// `name version`.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What it is.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Answers for `features.len() / FLOW_VALUES` flows, appended to `answers` in their order.

@@ -7,6 +7,7 @@ pub mod extract;
 pub mod flows;
 pub mod run;
 pub mod stats;
+pub mod top;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,6 @@
 
 mod faults;
 mod killed;
-mod link;
 mod privileges;
 mod stalled;
 mod upgrade;
@@ -14,6 +13,7 @@ use link::{Link, of_port, text, with_runtime};
 use ntc_tests::{
     agent::{Agent, PinDir, binary},
     frames::Frame,
+    link,
     net::Namespace,
     wire::{RawSocket, Tun},
 };
