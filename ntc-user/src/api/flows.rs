@@ -191,6 +191,8 @@ pub async fn lookup(
 #[utoipa::path(post, path = "/v1/flows/lookup", tag = "flows", request_body = Batch, responses(
     (status = 200, body = Answers),
     (status = 400, body = Problem, content_type = "application/problem+json", description = "A tuple that is none, or too many"),
+    (status = 415, body = Problem, content_type = "application/problem+json", description = "No JSON by its media type"),
+    (status = 422, body = Problem, content_type = "application/problem+json", description = "JSON, and no question"),
     (status = 413, body = Problem, content_type = "application/problem+json", description = "More than 256 KiB"),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting")
 ))]

@@ -137,29 +137,29 @@ fn footer(state: &State) -> Line<'static> {
 
 fn flows(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State) {
     // IPv6 addresses are cut in the middle: both ends of them tell most.
-    let ends = area.width.saturating_sub(49) / 2;
+    let ends = area.width.saturating_sub(40) / 2;
     let row = |flow: &FlowView| {
         let confidence = format!("{}{:.2}", if flow.stage == "final" { " " } else { "~" }, flow.confidence);
         Row::new(vec![
-            Cell::from(flow.proto.to_string()),
+            Cell::from(flow.proto.chars().take(1).collect::<String>()),
             Cell::from(end(&flow.src_ip.to_string(), flow.src_port, ends.into())),
             Cell::from(end(&flow.dst_ip.to_string(), flow.dst_port, ends.into())),
             Cell::from(flow.service.to_string()),
             Cell::from(flow.class.to_string()).style(class_style(&flow.class)),
             Cell::from(confidence),
-            Cell::from(format!("{:>9}", rate(flow.bits_per_s.unwrap_or(0)))),
+            Cell::from(format!("{:>8}", rate(flow.bits_per_s.unwrap_or(0)))),
         ])
     };
     let widths = [
-        Constraint::Length(3),
+        Constraint::Length(1),
         Constraint::Length(ends),
         Constraint::Length(ends),
-        Constraint::Length(14),
-        Constraint::Length(11),
+        Constraint::Min(12),
+        Constraint::Length(8),
         Constraint::Length(5),
-        Constraint::Length(9),
+        Constraint::Length(8),
     ];
-    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", "     RATE"]);
+    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", "    RATE"]);
     let table = table(picture.page.flows.iter().map(row), widths, head);
     frame.render_stateful_widget(table, area, &mut state.table);
 }
