@@ -61,7 +61,7 @@ const HEADER_BYTES: usize = 16 * 1024;
 const FAREWELLS: usize = 32;
 /// What somebody beyond the limit is told, without a look at the request.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-retry-after: 1\r\nconnection: close\r\ncontent-length: 105\r\n\r\n\
+retry-after: 1\r\nconnection: close\r\ncontent-length: 108\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections, try later\"}";
 
 /// The socket of the agent whose maps are pinned in a directory.
