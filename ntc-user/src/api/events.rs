@@ -23,7 +23,7 @@ use super::{
     state::{Shared, read},
     view::FlowView,
 };
-use crate::clock::{self, UnixTime};
+use crate::clock;
 
 /// Events that are made ready at one time.
 const CHUNK: usize = 256;
@@ -96,7 +96,7 @@ impl Subscriber {
 
     fn snapshot(&mut self, after: Option<FlowKey>) -> Vec<Event> {
         let Ok(live) = self.shared.live() else { return Vec::new() };
-        let (now_ns, unix_time) = (clock::monotonic_ns(), UnixTime::now());
+        let (now_ns, unix_time) = (clock::monotonic_ns(), self.shared.unix_time());
         let mirror = live.mirror();
         let mut last = None;
         let mut events: Vec<Event> = mirror

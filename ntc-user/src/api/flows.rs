@@ -50,12 +50,16 @@ pub async fn flows(
     Params(query): Params<FlowsQuery>,
 ) -> Result<Json<FlowPage>, Problem> {
     let page = query.page()?;
-    let live = shared.live()?;
-    Ok(Json(if page.order == Order::Key { by_key(live, &page) } else { foremost(live, &page) }))
+    let (live, unix_time) = (shared.live()?, shared.unix_time());
+    Ok(Json(if page.order == Order::Key {
+        by_key(live, &page, unix_time)
+    } else {
+        foremost(live, &page, unix_time)
+    }))
 }
 
-fn by_key(live: &Live, page: &Page) -> FlowPage {
-    let (now_ns, unix_time) = (clock::monotonic_ns(), UnixTime::now());
+fn by_key(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
+    let now_ns = clock::monotonic_ns();
     let mirror = live.mirror();
     let mut wanted = mirror
         .range(page.after.as_ref())
@@ -68,8 +72,8 @@ fn by_key(live: &Live, page: &Page) -> FlowPage {
     FlowPage { flows, total: mirror.len(), next }
 }
 
-fn foremost(live: &Live, page: &Page) -> FlowPage {
-    let (now_ns, unix_time) = (clock::monotonic_ns(), UnixTime::now());
+fn foremost(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
+    let now_ns = clock::monotonic_ns();
     let mirror = live.mirror();
     let rank = |entry: &Entry| match page.order {
         Order::Key => 0,
@@ -184,13 +188,15 @@ pub async fn lookup(
 ) -> Result<Json<Answer>, Problem> {
     let tuple = Tuple { src_ip, dst_ip, src_port, dst_port, proto };
     let policy = shared.lock_policy().file.clone();
-    answer(shared.live()?, &tuple, format, &policy, UnixTime::now()).map(Json)
+    answer(shared.live()?, &tuple, format, &policy, shared.unix_time()).map(Json)
 }
 
 /// Many at once.
 #[utoipa::path(post, path = "/v1/flows/lookup", tag = "flows", request_body = Batch, responses(
     (status = 200, body = Answers),
     (status = 400, body = Problem, content_type = "application/problem+json", description = "A tuple that is none, or too many"),
+    (status = 415, body = Problem, content_type = "application/problem+json", description = "No JSON by its media type"),
+    (status = 422, body = Problem, content_type = "application/problem+json", description = "JSON, and no question"),
     (status = 413, body = Problem, content_type = "application/problem+json", description = "More than 256 KiB"),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting")
 ))]
@@ -202,7 +208,7 @@ pub async fn lookup_many(
         return Err(Problem::bad_request(format!("{} flows; {LARGEST_BATCH} at most", flows.len())));
     }
     let policy = shared.lock_policy().file.clone();
-    let (live, unix_time) = (shared.live()?, UnixTime::now());
+    let (live, unix_time) = (shared.live()?, shared.unix_time());
     let answers = flows.iter().map(|tuple| answer(live, tuple, format, &policy, unix_time));
     Ok(Json(Answers { flows: answers.collect::<Result<_, _>>()? }))
 }

@@ -27,7 +27,7 @@ use hyper_util::{
 use nix::unistd::{User, chown};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, UnixListener},
     sync::Semaphore,
     time::timeout,
@@ -57,9 +57,11 @@ const WRITE: Duration = Duration::from_secs(20);
 /// Bytes of a request's header.
 const HEADER_BYTES: usize = 16 * 1024;
 
+/// Connections beyond the limit that are told so at one time; the others are closed.
+const FAREWELLS: usize = 32;
 /// What somebody beyond the limit is told, without a look at the request.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-retry-after: 1\r\nconnection: close\r\ncontent-length: 105\r\n\r\n\
+retry-after: 1\r\nconnection: close\r\ncontent-length: 108\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections, try later\"}";
 
 /// The socket of the agent whose maps are pinned in a directory.
@@ -220,29 +222,29 @@ fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, ApiError> {
 }
 
 async fn serve_unix(listener: UnixListener, app: Router, shared: Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new();
     // Root came in with its rights, and leaves them to its own.
     let own = rustix::process::geteuid().as_raw();
     loop {
         let Some((stream, _)) = accepted(listener.accept().await).await else { continue };
         let uid = stream.peer_cred().map(|peer| peer.uid());
         let peer = Peer::Local { owner: uid.is_ok_and(|uid| uid == 0 || uid == own) };
-        spawn(stream, peer, &permits, &app, &shared);
+        spawn(stream, peer, &places, &app, &shared);
     }
 }
 
 async fn serve_tcp(listener: TcpListener, acceptor: Option<TlsAcceptor>, app: Router, shared: Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new();
     loop {
         let Some((stream, from)) = accepted(listener.accept().await).await else { continue };
         // Small answers, which nothing follows.
         let _ = stream.set_nodelay(true);
         let address = canonical(from);
         let Some(acceptor) = acceptor.clone() else {
-            spawn(stream, Peer::Loopback(address), &permits, &app, &shared);
+            spawn(stream, Peer::Loopback(address), &places, &app, &shared);
             continue;
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&places.served).try_acquire_owned() else {
             shared.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
@@ -274,24 +276,52 @@ async fn accepted<T>(outcome: io::Result<T>) -> Option<T> {
     }
 }
 
-fn spawn<S>(mut stream: S, peer: Peer, permits: &Arc<Semaphore>, app: &Router, shared: &Arc<Shared>)
+/// Connections of one listener.
+#[derive(Clone, Debug)]
+struct Places {
+    served: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { served: places(CONNECTIONS), refused: places(FAREWELLS) }
+    }
+}
+
+fn spawn<S>(stream: S, peer: Peer, places: &Places, app: &Router, shared: &Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (app, shared) = (app.clone(), Arc::clone(shared));
-    match Arc::clone(permits).try_acquire_owned() {
-        Ok(permit) => {
-            tokio::spawn(async move {
-                connection(stream, peer, app, &shared).await;
-                drop(permit);
-            });
-        }
-        Err(_) => {
-            shared.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                // The first bytes of a connection: a socket takes them at once, or its peer has gone.
-                let _ = poll_fn(|context| Pin::new(&mut stream).poll_write(context, BUSY)).await;
-            });
+    if let Ok(permit) = Arc::clone(&places.served).try_acquire_owned() {
+        tokio::spawn(async move {
+            connection(stream, peer, app, &shared).await;
+            drop(permit);
+        });
+        return;
+    }
+    shared.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
+    if let Ok(permit) = Arc::clone(&places.refused).try_acquire_owned() {
+        tokio::spawn(async move {
+            let _ = timeout(Duration::from_secs(1), refuse(stream)).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Says why, and waits until the other side has read it: closing with its request unread would take the answer back.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+    // The first bytes of a connection: a socket takes them at once.
+    poll_fn(|context| Pin::new(&mut stream).poll_write(context, BUSY)).await?;
+    poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await?;
+    let mut unread = [0; 4096];
+    loop {
+        let mut buffer = ReadBuf::new(&mut unread);
+        poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut buffer)).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
         }
     }
 }

@@ -13,7 +13,6 @@ use prometheus_client::{
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
-        info::Info,
     },
     registry::{Registry, Unit},
 };
@@ -99,7 +98,10 @@ fn agent(registry: &mut Registry, shared: &Shared) {
         labels.push(("model_version", model.manifest.model.version.clone()));
         labels.push(("model_sha256", model.sha256.clone()));
     }
-    registry.register("agent", "The agent and its model", Info::new(labels));
+    // A gauge, since Prometheus' own text format knows no type `info`.
+    let info = Family::<Vec<(&str, String)>, Gauge>::default();
+    info.get_or_create(&labels).set(1);
+    registry.register("agent_info", "The agent and its model", info);
     gauge(registry, "ready", "Programs are attached and labels count", u64::from(agent.ready));
     gauge(
         registry,

@@ -87,6 +87,8 @@ pub async fn get(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     params(("If-Match" = String, Header, description = "ETag of the policy to replace, or *")),
     responses(
         (status = 200, body = PolicyFile, description = "It is in force", headers(("ETag" = String, description = "Names this policy"))),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "No JSON"),
+        (status = 415, body = Problem, content_type = "application/problem+json", description = "No JSON by its media type"),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "Another policy is in force by now"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Class and key of the first mistake"),
         (status = 428, body = Problem, content_type = "application/problem+json", description = "No If-Match")

@@ -90,6 +90,8 @@ pub struct Shared {
     pub tokens: Tokens,
     /// Who asks how often.
     pub rates: Rates,
+    /// One for all answers: the first packet of a flow has one Unix time, by which it is named.
+    unix_time: RwLock<UnixTime>,
     live: OnceLock<Live>,
 }
 
@@ -108,6 +110,7 @@ impl Shared {
             subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)),
             tokens,
             rates,
+            unix_time: RwLock::new(UnixTime::now()),
             live: OnceLock::new(),
         }
     }
@@ -132,6 +135,11 @@ impl Shared {
         self.live
             .get()
             .ok_or_else(|| Problem::unavailable("the agent is starting: no programs are attached yet"))
+    }
+
+    /// From the kernel's clock to Unix time.
+    pub fn unix_time(&self) -> UnixTime {
+        *read(&self.unix_time)
     }
 
     /// The policy, to look at or to change.
@@ -246,7 +254,7 @@ fn tell(log: &Log, key: FlowKey, unix_time: UnixTime) -> impl FnMut(Change, &Ent
 
 /// Keeps the mirror current until the sender of `keys` is gone.
 pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
-    let (mut batch, mut unix_time) = (Batch::default(), UnixTime::now());
+    let mut batch = Batch::default();
     let mut next = Instant::now();
     loop {
         let key = match keys.recv_timeout(next.saturating_duration_since(Instant::now())) {
@@ -258,12 +266,13 @@ pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
             next = Instant::now() + LOOK;
             continue;
         };
-        unix_time.follow();
+        let unix_time = shared.unix_time();
         if let Some(key) = key {
             live.refresh(key, &shared.log, unix_time);
         }
         if Instant::now() >= next {
             let start = Instant::now();
+            write(&shared.unix_time).follow();
             if let Err(error) = live.look(&mut batch, &shared.log, unix_time) {
                 tracing::warn!(%error, "labels cannot be read: the API tells of those that it knows");
             }

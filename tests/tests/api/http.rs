@@ -169,7 +169,8 @@ pub struct Stream {
 impl Stream {
     /// The next event that `wanted` picks.
     pub fn until(&self, wanted: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
-        let deadline = Instant::now() + Duration::from_secs(15);
+        // A closed flow ends ten seconds later.
+        let deadline = Instant::now() + Duration::from_secs(30);
         let mut last = None;
         while let Ok(event) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if wanted(&event) {

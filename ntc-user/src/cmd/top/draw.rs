@@ -16,18 +16,20 @@ use super::{
 };
 use crate::api::view::FlowView;
 
-const HELP: &str = "\
- 1 2 3 4, Tab     flows, services, classes, agent
- arrows, j k      up and down; PgUp, PgDn, Home, End
- s                order of flows: rate, bytes, packets, latest
-                  label, least sure, address
- /                filter: words, each an address or prefix, a port,
-                  tcp or udp, a class, a service; Esc: no filter
- p, space         pause, go on
- ?                this help
- q, Ctrl-C        leave
+const HELP: &str = " 1 2 3 4, Tab    flows, services, classes, agent
+ arrows, j k     up and down; PgUp, PgDn, Home, End
+ s               order of flows: rate, bytes, packets, latest
+                 label, least sure, address
+ /               filter: words, each an address or prefix, a
+                 port, tcp or udp, a class, a service
+ Esc             no filter
+ p, space        pause, go on
+ ?               this help
+ q, Ctrl-C       leave
 
- ~ before a confidence: provisional, more packets may change it";
+ ~ before a confidence: provisional, more packets may change it
+
+ label p50, p99: from the packet that decides to the label";
 
 /// Draws everything.
 pub fn all(frame: &mut Frame<'_>, picture: &Picture, state: &mut State) {
@@ -70,7 +72,13 @@ fn header(picture: &Picture, state: &State) -> Vec<Line<'static>> {
         Line::from(vec![
             format!("ntc {} ", agent.version).bold(),
             condition,
-            format!("  up {}  {} {} #{}", duration(up), model.name, model.version, model.epoch).into(),
+            format!("  up {}  {} {} #{}  ", duration(up), model.name, model.version, model.epoch).into(),
+            format!(
+                "label p50 {} p99 {}",
+                time(stats.stats.decided_us.p50),
+                time(stats.stats.decided_us.p99)
+            )
+            .into(),
         ]),
         Line::from(vec![
             format!(
@@ -79,12 +87,6 @@ fn header(picture: &Picture, state: &State) -> Vec<Line<'static>> {
                 count(stats.provisional_now),
                 count(picture.flows_per_s.round() as u64),
                 rate(stats.bits_per_s)
-            )
-            .into(),
-            format!(
-                "label after p50 {} p99 {}",
-                time(stats.stats.decided_us.p50),
-                time(stats.stats.decided_us.p99)
             )
             .into(),
         ]),
@@ -137,29 +139,29 @@ fn footer(state: &State) -> Line<'static> {
 
 fn flows(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State) {
     // IPv6 addresses are cut in the middle: both ends of them tell most.
-    let ends = area.width.saturating_sub(49) / 2;
+    let ends = area.width.saturating_sub(40) / 2;
     let row = |flow: &FlowView| {
         let confidence = format!("{}{:.2}", if flow.stage == "final" { " " } else { "~" }, flow.confidence);
         Row::new(vec![
-            Cell::from(flow.proto.to_string()),
+            Cell::from(flow.proto.chars().take(1).collect::<String>()),
             Cell::from(end(&flow.src_ip.to_string(), flow.src_port, ends.into())),
             Cell::from(end(&flow.dst_ip.to_string(), flow.dst_port, ends.into())),
             Cell::from(flow.service.to_string()),
             Cell::from(flow.class.to_string()).style(class_style(&flow.class)),
             Cell::from(confidence),
-            Cell::from(format!("{:>9}", rate(flow.bits_per_s.unwrap_or(0)))),
+            Cell::from(format!("{:>8}", rate(flow.bits_per_s.unwrap_or(0)))),
         ])
     };
     let widths = [
-        Constraint::Length(3),
+        Constraint::Length(1),
         Constraint::Length(ends),
         Constraint::Length(ends),
-        Constraint::Length(14),
-        Constraint::Length(11),
+        Constraint::Min(12),
+        Constraint::Length(8),
         Constraint::Length(5),
-        Constraint::Length(9),
+        Constraint::Length(8),
     ];
-    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", "     RATE"]);
+    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", "    RATE"]);
     let table = table(picture.page.flows.iter().map(row), widths, head);
     frame.render_stateful_widget(table, area, &mut state.table);
 }
@@ -212,7 +214,7 @@ fn classes(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut Sta
         Constraint::Length(5),
         Constraint::Min(8),
     ];
-    let head = Row::new(["CLASS", "  FLOWS", "       RATE", "    LEFT", "QUEUE", "DSCP", ""]);
+    let head = Row::new(["CLASS", "  FLOWS", "       RATE", "     OUT", "QUEUE", "DSCP", ""]);
     frame.render_stateful_widget(table(rows, widths, head), area, &mut state.table);
 }
 
@@ -247,7 +249,7 @@ fn agent(picture: &Picture) -> Vec<Line<'static>> {
             time(inner.first_label_us.p99)
         )),
         Line::from(format!(
-            "enforcement  {} by label, {} by mark, {} left alone, {} DSCP written, {} stale",
+            "enforcement  {} by label, {} by mark, {} alone, {} remarked, {} stale",
             count(enforcement.labelled),
             count(enforcement.by_mark),
             count(enforcement.unlabelled),
