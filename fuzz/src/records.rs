@@ -57,7 +57,7 @@ pub fn run(input: &[u8]) {
         let mut feed = |chunk: &[u8], complete: usize| {
             let mut fed = 0;
             for record in records(chunk) {
-                assembler.record(&record, |question| asked.question(&question));
+                assembler.record(&record, |flow, cause| asked.question(&flow.question(cause)));
                 fed += 1;
             }
             assert_eq!(fed, complete, "whole records only");
@@ -74,9 +74,9 @@ pub fn run(input: &[u8]) {
             }
             Action::Due { after_ms } => {
                 now_ns = now_ns.saturating_add(u64::from(after_ms) * 1_000_000);
-                assembler.due(now_ns, |question| asked.question(&question));
+                assembler.due(now_ns, |flow, cause| asked.question(&flow.question(cause)));
             }
-            Action::DueAt(at_ns) => assembler.due(at_ns, |question| asked.question(&question)),
+            Action::DueAt(at_ns) => assembler.due(at_ns, |flow, cause| asked.question(&flow.question(cause))),
             Action::Taken(taken) => asked.taken = taken,
         }
         assert!(assembler.unfinished() <= MAX_FLOWS, "memory is bounded");
@@ -87,9 +87,9 @@ pub fn run(input: &[u8]) {
     );
     // The last time of all: every flow was asked about as far as it can be, and is forgotten.
     asked.taken = true;
-    assembler.due(u64::MAX, |question| asked.question(&question));
+    assembler.due(u64::MAX, |flow, cause| asked.question(&flow.question(cause)));
     let before = asked.questions;
-    assembler.due(u64::MAX, |question| asked.question(&question));
+    assembler.due(u64::MAX, |flow, cause| asked.question(&flow.question(cause)));
     assert_eq!(asked.questions, before, "nothing is asked twice");
 }
 

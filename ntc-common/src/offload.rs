@@ -19,6 +19,7 @@ pub struct Offload {
 }
 
 /// What came of taking a packet apart.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// One packet on the wire after all.

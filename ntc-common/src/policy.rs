@@ -49,17 +49,18 @@ shared_struct! {
 }
 
 shared_struct! {
-    /// Per-CPU counts of what enforcement did for a class: value of `CLASS_COUNTERS`.
+    /// Per-CPU counts of what enforcement did for a class: value of `CLASS_COUNTERS`. As in the ledger, a super-packet
+    /// (GSO, GRO) counts as the packets that it is on the wire.
     pub struct ClassCounter: 16 {
         /// Packets that left by tc egress in this class.
         pub packets: u64,
-        /// Their bytes, link header included.
+        /// Their bytes, link headers included.
         pub bytes: u64,
     }
 }
 
 shared_struct! {
-    /// Per-CPU counts of the enforcement programs: value of `ENFORCEMENT`.
+    /// Per-CPU counts of the enforcement programs, of wire packets: value of `ENFORCEMENT`.
     pub struct Enforcement: 56 {
         /// Packets that reached tc ingress.
         pub ingress: u64,

@@ -35,14 +35,14 @@ pub fn action(class: u8) -> Option<&'static ClassAction> {
     CLASSES.get(class.into())
 }
 
-/// Counts a packet that leaves in a class.
+/// Counts what leaves in a class.
 #[inline(always)]
-pub fn count(class: u8, bytes: u32) {
+pub fn count(class: u8, packets: u64, bytes: u64) {
     if let Some(counter) = CLASS_COUNTERS.get_ptr_mut(class.into()) {
         // SAFETY: this CPU's own slot.
         let counter = unsafe { &mut *counter };
-        counter.packets += 1;
-        counter.bytes += u64::from(bytes);
+        counter.packets += packets;
+        counter.bytes += bytes;
     }
 }
 

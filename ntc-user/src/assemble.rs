@@ -3,10 +3,13 @@
 //! A flow is asked about when its sequence is full, when it closes, and when it pauses so long that waiting
 //! is worse than answering. After a pause or a close it is asked about again if more packets came. All in
 //! packet time: `now` comes from outside.
+//!
+//! Under a flood of new flows memory and work stay bounded: a question that is not taken waits for the next pause,
+//! and where there are too many flows, those go first that nobody has answered.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, VecDeque},
 };
 
 use ntc_common::{
@@ -16,6 +19,7 @@ use ntc_common::{
     record::PacketRecord,
 };
 use serde::Serialize;
+use slotmap::{DefaultKey as Slot, SlotMap};
 
 use crate::{flow::FlowId, sequence::Sequence};
 
@@ -53,7 +57,8 @@ pub struct Question {
 pub struct Settings {
     /// A flow without a record for so long is asked about; ns of packet time.
     pub pause_ns: u64,
-    /// Unfinished flows that are kept; beyond, the oldest goes.
+    /// Unfinished flows that are kept; beyond, one goes: the oldest that nobody has answered, else the one that would
+    /// be forgotten first.
     pub max_flows: usize,
     /// When flows end.
     pub rule: FlowRule,
@@ -68,13 +73,17 @@ pub struct Counts {
     pub gapped: u64,
     /// Flows whose first record was lost: not asked about.
     pub headless: u64,
+    /// Flows whose question was not taken when it was first asked.
+    pub deferred: u64,
     /// Flows given up because too many were unfinished.
     pub evicted: u64,
     /// Records that fit nowhere.
     pub misfits: u64,
 }
 
-struct Pending {
+/// A live flow whose sequence is not complete.
+#[derive(Debug)]
+pub struct Unfinished {
     id: FlowId,
     sequence: Sequence,
     /// Latest record, ns of packet time.
@@ -83,12 +92,21 @@ struct Pending {
     asked: usize,
     closed: bool,
     gapped: bool,
+    deferred: bool,
+    /// Packets went both ways.
+    answered: bool,
     /// Stands in `pauses`.
     queued: bool,
 }
 
-impl Pending {
-    fn question(&self, cause: Cause) -> Question {
+impl Unfinished {
+    /// Packets that a question would rest on.
+    pub fn packets(&self) -> usize {
+        self.sequence.packets().len()
+    }
+
+    /// The question, for who takes it.
+    pub fn question(&self, cause: Cause) -> Question {
         let first = self.asked == 0;
         let stage = if self.closed || self.sequence.is_full() { Stage::Final } else { Stage::Provisional };
         Question {
@@ -105,17 +123,20 @@ impl Pending {
 /// Entries of flows that are gone, beyond a multiple of those that are not.
 const STALE_ENTRIES: usize = 4096;
 
-/// When to look at a flow again: (due, key, start), earliest first.
-type Agenda = BinaryHeap<Reverse<(u64, FlowKey, u64)>>;
+/// When to look at a flow again, earliest first. A slot is never the slot of two flows.
+type Agenda = BinaryHeap<Reverse<(u64, Slot)>>;
 
 /// Unfinished sequences of live flows.
 pub struct Assembler {
     settings: Settings,
-    pending: HashMap<FlowKey, Pending, foldhash::fast::RandomState>,
+    slots: HashMap<FlowKey, Slot, foldhash::fast::RandomState>,
+    flows: SlotMap<Slot, Unfinished>,
     /// When to look whether a flow has paused.
     pauses: Agenda,
     /// When to look whether a flow is idle.
     idle: Agenda,
+    /// In the order in which they came; those that are answered by now are passed over.
+    unanswered: VecDeque<Slot>,
     counts: Counts,
 }
 
@@ -124,9 +145,11 @@ impl Assembler {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            pending: HashMap::default(),
+            slots: HashMap::default(),
+            flows: SlotMap::new(),
             pauses: Agenda::new(),
             idle: Agenda::new(),
+            unanswered: VecDeque::new(),
             counts: Counts::default(),
         }
     }
@@ -138,82 +161,101 @@ impl Assembler {
 
     /// Unfinished flows.
     pub fn unfinished(&self) -> usize {
-        self.pending.len()
+        self.flows.len()
     }
 
-    /// Takes a record, and asks if it completes the sequence or closes the flow. `ask` says whether the question was
-    /// taken; one that was not is asked again at the next pause.
-    pub fn record(&mut self, record: &PacketRecord, mut ask: impl FnMut(Question) -> bool) {
-        match self.pending.get(&record.key).map(|flow| flow.id.start_ns) {
-            // Of a flow that another has replaced on its key: late, from another CPU.
-            Some(start_ns) if start_ns > record.start_ns => {
-                self.counts.misfits += 1;
-                return;
-            }
-            Some(start_ns) if start_ns == record.start_ns => {}
-            Some(_) | None => self.begin(record),
-        }
-        let Some(flow) = self.pending.get_mut(&record.key) else { return };
+    /// Takes a record, and asks if it completes the sequence or closes the flow. `ask` says whether it has taken the
+    /// question; one that it has not is asked again at the next pause.
+    pub fn record(&mut self, record: &PacketRecord, mut ask: impl FnMut(&Unfinished, Cause) -> bool) {
+        let slot = match self.slots.get(&record.key) {
+            Some(slot) => match self.flows.get(*slot).map(|flow| flow.id.start_ns) {
+                // Of a flow that another has replaced on its key: late, from another CPU.
+                Some(start_ns) if start_ns > record.start_ns => {
+                    self.counts.misfits += 1;
+                    return;
+                }
+                Some(start_ns) if start_ns == record.start_ns => *slot,
+                Some(_) | None => self.begin(record),
+            },
+            None => self.begin(record),
+        };
+        let Some(flow) = self.flows.get_mut(slot) else { return };
         if !flow.sequence.place(record) {
             self.counts.misfits += 1;
             return;
         }
         flow.last_ns = flow.last_ns.max(record.timestamp_ns);
+        flow.answered |= record.direction() != 0;
         if !flow.queued {
             flow.queued = true;
-            let due = flow.last_ns.saturating_add(self.settings.pause_ns);
-            self.pauses.push(Reverse((due, record.key, record.start_ns)));
+            self.pauses.push(Reverse((flow.last_ns.saturating_add(self.settings.pause_ns), slot)));
         }
         let closes = End::from_number(record.end).is_some();
         if closes {
             flow.closed = true;
             // From here on it is forgotten sooner.
-            let due = flow.last_ns.saturating_add(self.settings.rule.linger_ns);
-            self.idle.push(Reverse((due, record.key, record.start_ns)));
+            self.idle.push(Reverse((flow.last_ns.saturating_add(self.settings.rule.linger_ns), slot)));
         }
-        if flow.sequence.is_full() {
-            if ask(flow.question(Cause::Complete)) {
-                self.pending.remove(&record.key);
-            }
-        } else if closes && flow.sequence.holes() == 0 && ask(flow.question(Cause::Closed)) {
-            // With a hole the missing record may still be on its way from another CPU: the pause will tell.
-            flow.asked = flow.sequence.packets().len();
+        let cause = if flow.sequence.is_full() { Cause::Complete } else { Cause::Closed };
+        // With a hole the missing record may still be on its way from another CPU: the pause will tell.
+        let asks = cause == Cause::Complete || closes && flow.sequence.holes() == 0;
+        if asks && put(flow, cause, &mut self.counts, &mut ask) && cause == Cause::Complete {
+            self.forget(slot);
         }
     }
 
-    fn begin(&mut self, record: &PacketRecord) {
+    fn begin(&mut self, record: &PacketRecord) -> Slot {
         self.counts.flows += 1;
-        if self.pending.len() >= self.settings.max_flows {
+        if let Some(replaced) = self.slots.remove(&record.key) {
+            self.flows.remove(replaced);
+        } else if self.flows.len() >= self.settings.max_flows {
             self.evict();
         }
-        let id =
-            FlowId { key: record.key, start_ns: record.start_ns, upper_is_source: record.upper_is_source() };
-        let flow = Pending {
-            id,
+        let slot = self.flows.insert(Unfinished {
+            id: FlowId {
+                key: record.key,
+                start_ns: record.start_ns,
+                upper_is_source: record.upper_is_source(),
+            },
             sequence: Sequence::default(),
             last_ns: record.timestamp_ns,
             asked: 0,
             closed: false,
             gapped: false,
+            deferred: false,
+            answered: false,
             queued: false,
-        };
-        self.pending.insert(record.key, flow);
+        });
+        self.slots.insert(record.key, slot);
         let due = record.timestamp_ns.saturating_add(self.settings.rule.idle_ns(record.key.protocol));
-        self.idle.push(Reverse((due, record.key, record.start_ns)));
+        self.idle.push(Reverse((due, slot)));
+        self.unanswered.push_back(slot);
         // Flows that were answered leave their entries behind; they may not outgrow those that are needed.
-        if self.idle.len() > 4 * self.pending.len() + STALE_ENTRIES {
-            let pending = &self.pending;
-            self.idle.retain(|Reverse((_, key, start_ns))| {
-                pending.get(key).is_some_and(|flow| flow.id.start_ns == *start_ns)
-            });
+        let bound = 4 * self.flows.len() + STALE_ENTRIES;
+        if self.idle.len() > bound {
+            self.idle.retain(|Reverse((_, slot))| self.flows.contains_key(*slot));
         }
+        if self.unanswered.len() > bound {
+            self.unanswered.retain(|slot| self.flows.get(*slot).is_some_and(|flow| !flow.answered));
+        }
+        slot
     }
 
-    /// Gives up the flow that would be forgotten first.
+    fn forget(&mut self, slot: Slot) -> bool {
+        let Some(flow) = self.flows.remove(slot) else { return false };
+        self.slots.remove(&flow.id.key);
+        true
+    }
+
     fn evict(&mut self) {
-        while let Some(Reverse((_, key, start_ns))) = self.idle.pop() {
-            if self.pending.get(&key).is_some_and(|flow| flow.id.start_ns == start_ns) {
-                self.pending.remove(&key);
+        while let Some(slot) = self.unanswered.pop_front() {
+            if self.flows.get(slot).is_some_and(|flow| !flow.answered) {
+                self.counts.evicted += u64::from(self.forget(slot));
+                return;
+            }
+        }
+        while let Some(Reverse((_, slot))) = self.idle.pop() {
+            if self.forget(slot) {
                 self.counts.evicted += 1;
                 return;
             }
@@ -221,63 +263,71 @@ impl Assembler {
     }
 
     /// Asks about flows that have paused by `now_ns`, and forgets those that are over.
-    pub fn due(&mut self, now_ns: u64, mut ask: impl FnMut(Question) -> bool) {
+    pub fn due(&mut self, now_ns: u64, mut ask: impl FnMut(&Unfinished, Cause) -> bool) {
         // One round over what is due: a question that is not taken waits for the next.
         let mut again = Vec::new();
-        while let Some((key, start_ns)) = pop_due(&mut self.pauses, now_ns) {
-            let Some(flow) = self.pending.get_mut(&key).filter(|flow| flow.id.start_ns == start_ns) else {
-                continue;
-            };
+        while let Some(slot) = pop_due(&mut self.pauses, now_ns) {
+            let Some(flow) = self.flows.get_mut(slot) else { continue };
             let due = flow.last_ns.saturating_add(self.settings.pause_ns);
             if due > now_ns {
-                again.push(Reverse((due, key, start_ns)));
+                again.push(Reverse((due, slot)));
                 continue;
             }
             if flow.sequence.holes() > 0 && !flow.gapped {
                 flow.gapped = true;
                 self.counts.gapped += 1;
-                self.counts.headless += u64::from(flow.sequence.packets().is_empty());
+                self.counts.headless += u64::from(flow.packets() == 0);
             }
-            let packets = flow.sequence.packets().len();
-            let full = flow.sequence.is_full();
-            if packets > flow.asked {
-                if !ask(flow.question(Cause::Paused)) {
-                    again.push(Reverse((now_ns.saturating_add(self.settings.pause_ns), key, start_ns)));
-                    continue;
-                }
-                flow.asked = packets;
+            if flow.packets() > flow.asked && !put(flow, Cause::Paused, &mut self.counts, &mut ask) {
+                again.push(Reverse((now_ns.saturating_add(self.settings.pause_ns), slot)));
+                continue;
             }
             flow.queued = false;
-            if full {
-                self.pending.remove(&key);
+            if flow.sequence.is_full() {
+                self.forget(slot);
             }
         }
         self.pauses.extend(again);
-        while let Some((key, start_ns)) = pop_due(&mut self.idle, now_ns) {
-            let Some(flow) = self.pending.get(&key).filter(|flow| flow.id.start_ns == start_ns) else {
-                continue;
-            };
+        while let Some(slot) = pop_due(&mut self.idle, now_ns) {
+            let Some(flow) = self.flows.get(slot) else { continue };
             let rule = &self.settings.rule;
-            let patience = if flow.closed { rule.linger_ns } else { rule.idle_ns(key.protocol) };
+            let patience = if flow.closed { rule.linger_ns } else { rule.idle_ns(flow.id.key.protocol) };
             let due = flow.last_ns.saturating_add(patience);
             if due > now_ns {
-                self.idle.push(Reverse((due, key, start_ns)));
+                self.idle.push(Reverse((due, slot)));
             } else {
-                self.pending.remove(&key);
+                self.forget(slot);
             }
         }
     }
 }
 
-fn pop_due(agenda: &mut Agenda, now_ns: u64) -> Option<(FlowKey, u64)> {
-    agenda.peek().filter(|Reverse((due, ..))| *due <= now_ns)?;
-    agenda.pop().map(|Reverse((_, key, start_ns))| (key, start_ns))
+/// Asks, and notes what came of it.
+fn put(
+    flow: &mut Unfinished,
+    cause: Cause,
+    counts: &mut Counts,
+    ask: &mut impl FnMut(&Unfinished, Cause) -> bool,
+) -> bool {
+    let taken = ask(flow, cause);
+    if taken {
+        flow.asked = flow.packets();
+    } else if !flow.deferred {
+        flow.deferred = true;
+        counts.deferred += 1;
+    }
+    taken
+}
+
+fn pop_due(agenda: &mut Agenda, now_ns: u64) -> Option<Slot> {
+    agenda.peek().filter(|Reverse((due, _))| *due <= now_ns)?;
+    agenda.pop().map(|Reverse((_, slot))| slot)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ntc_common::limits::SEQUENCE_LENGTH;
+    use ntc_common::{limits::SEQUENCE_LENGTH, record::record_flags};
 
     const PAUSE: u64 = 100_000_000;
 
@@ -306,9 +356,10 @@ mod tests {
     }
 
     /// (cause, packets, first) of all questions.
-    fn asked(run: impl FnOnce(&mut dyn FnMut(Question) -> bool)) -> Vec<(Cause, usize, bool)> {
+    fn asked(run: impl FnOnce(&mut dyn FnMut(&Unfinished, Cause) -> bool)) -> Vec<(Cause, usize, bool)> {
         let mut all = Vec::new();
-        run(&mut |question| {
+        run(&mut |flow, cause| {
+            let question = flow.question(cause);
             all.push((question.cause, question.sequence.packets().len(), question.first));
             true
         });
@@ -368,18 +419,18 @@ mod tests {
         assert_eq!(questions, [(Cause::Closed, 2, true), (Cause::Paused, 3, false)]);
         assert_eq!((assembler.counts().flows, assembler.counts().gapped), (1, 0));
         assert_eq!(assembler.unfinished(), 1);
-        assembler.due(2000 + 3 * PAUSE + FlowRule::DEFAULT.linger_ns, |_| true);
+        assembler.due(2000 + 3 * PAUSE + FlowRule::DEFAULT.linger_ns, |_, _| true);
         assert_eq!(assembler.unfinished(), 0);
     }
 
     #[test]
     fn a_question_that_is_not_taken_is_asked_again() {
         let mut assembler = assembler();
-        (0..SEQUENCE_LENGTH as u8).for_each(|i| assembler.record(&record(1, i, 1000), |_| false));
-        assembler.record(&record(2, 0, 1000), |_| false);
-        assembler.due(1000 + PAUSE, |_| false);
+        (0..SEQUENCE_LENGTH as u8).for_each(|i| assembler.record(&record(1, i, 1000), |_, _| false));
+        assembler.record(&record(2, 0, 1000), |_, _| false);
+        assembler.due(1000 + PAUSE, |_, _| false);
         let questions = asked(|ask| assembler.due(1000 + 3 * PAUSE, ask));
-        assert_eq!(questions.len(), 2);
+        assert_eq!((questions.len(), assembler.counts().deferred), (2, 2));
         assert!(questions.contains(&(Cause::Paused, SEQUENCE_LENGTH, true)));
         assert!(questions.contains(&(Cause::Paused, 1, true)));
     }
@@ -400,8 +451,8 @@ mod tests {
     fn an_older_flow_does_not_displace_the_newer_on_its_key() {
         let mut assembler = assembler();
         let newer = PacketRecord { start_ns: 5000, ..record(1, 0, 5000) };
-        assembler.record(&newer, |_| true);
-        assembler.record(&record(1, 7, 4000), |_| true);
+        assembler.record(&newer, |_, _| true);
+        assembler.record(&record(1, 7, 4000), |_, _| true);
         assert_eq!((assembler.counts().flows, assembler.counts().misfits), (1, 1));
         assert_eq!(asked(|ask| assembler.due(u64::MAX - 1, ask)), [(Cause::Paused, 1, true)]);
     }
@@ -409,7 +460,21 @@ mod tests {
     #[test]
     fn unfinished_flows_are_bounded() {
         let mut assembler = assembler();
-        (0..200).for_each(|port| assembler.record(&record(port, 0, 1000 + u64::from(port)), |_| true));
+        (0..200).for_each(|port| assembler.record(&record(port, 0, 1000 + u64::from(port)), |_, _| true));
         assert_eq!((assembler.unfinished(), assembler.counts().evicted), (4, 196));
+    }
+
+    #[test]
+    fn answered_flows_outlive_a_flood_of_others() {
+        let mut assembler = assembler();
+        let from_server = |record: PacketRecord| PacketRecord { flags: record_flags::TO_SOURCE, ..record };
+        (0..3).for_each(|port| {
+            assembler.record(&record(port, 0, 1000), |_, _| true);
+            assembler.record(&from_server(record(port, 1, 1000)), |_, _| true);
+        });
+        (10..250).for_each(|port| assembler.record(&record(port, 0, 2000), |_, _| true));
+        assert_eq!(assembler.counts().evicted, 239);
+        let questions = asked(|ask| assembler.due(2000 + PAUSE, ask));
+        assert_eq!(questions.iter().filter(|(_, packets, _)| *packets == 2).count(), 3);
     }
 }

@@ -1,9 +1,8 @@
 //! Questions in batches: a model answers thirty-two flows in little more than twice the time of one.
 
-use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
 
 /// Flows in a batch at most: more no longer fit the cache and are slower for each (`cargo xtask bench`).
 pub const BATCH_FLOWS: usize = 32;
@@ -17,10 +16,8 @@ pub fn next<T>(questions: &Receiver<T>, batch: &mut Vec<T>) -> Option<()> {
     batch.push(questions.recv().ok()?);
     let deadline = Instant::now() + BATCH_DEADLINE;
     while batch.len() < BATCH_FLOWS {
-        match questions.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(question) => batch.push(question),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+        let Ok(question) = questions.recv_deadline(deadline) else { break };
+        batch.push(question);
     }
     Some(())
 }
@@ -28,11 +25,11 @@ pub fn next<T>(questions: &Receiver<T>, batch: &mut Vec<T>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::sync_channel;
+    use crossbeam_channel::bounded;
 
     #[test]
     fn batches_are_full_or_late_and_lose_nothing() {
-        let (sender, receiver) = sync_channel(100);
+        let (sender, receiver) = bounded(100);
         (0..BATCH_FLOWS + 3).for_each(|i| sender.send(i).expect("room"));
         drop(sender);
         let mut batch = Vec::new();

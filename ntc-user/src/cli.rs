@@ -48,6 +48,9 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
     Detach(DetachArgs),
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Where ntc's maps are pinned.
@@ -388,6 +391,14 @@ pub struct DetachArgs {
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,
+}
+
+/// `ntc generate`
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// Folder to write to: man/ and completions/ in it
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
 }
 
 fn ring_bytes(text: &str) -> Result<u32, String> {

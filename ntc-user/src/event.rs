@@ -202,8 +202,6 @@ pub struct Stats {
     pub flows: u64,
     /// Flows that were labelled at least once.
     pub labelled: u64,
-    /// Questions that found the queue to the model full, and were asked again later.
-    pub shed: u64,
     /// Flows that the model failed on, and labels that could not be written; the log says why.
     pub failed: u64,
     /// Events that found the queue to the output full.

@@ -18,9 +18,8 @@
 //! | [`evaluate`] | how good answers are |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`doctor`] examines the
-//! machine; [`cli`], [`config`], [`cmd`] and [`output`]
-//! face the user.
+//! [`clock`] are words that they share; [`doctor`] examines the machine; [`cli`], [`config`], [`cmd`] and [`output`]
+//! face the user, and [`service`] the service manager.
 
 pub mod assemble;
 pub mod batch;
@@ -43,4 +42,5 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod sequence;
+pub mod service;
 pub mod switch;

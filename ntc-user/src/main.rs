@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Stats(args) => cmd::stats::run(args),
         Verb::Doctor(args) => cmd::doctor::run(args),
         Verb::Detach(args) => cmd::detach::run(args),
+        Verb::Generate(args) => cmd::generate::run(args),
     };
     result.unwrap_or_else(|error| {
         // `ntc classify … | head` closes the pipe: not a failure of ours.

@@ -11,15 +11,17 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{self as blocking, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::Ebpf;
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
+use ntc_common::limits::SEQUENCE_LENGTH;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
@@ -27,7 +29,7 @@ use tokio::{
 };
 
 use crate::{
-    assemble::{self, Assembler, Cause, Question},
+    assemble::{self, Assembler, Cause, Question, Unfinished},
     batch::{self, BATCH_FLOWS},
     capture::ring::{RingReader, records},
     classify::ModelError,
@@ -61,6 +63,10 @@ const QUESTIONS: usize = 4096;
 const EVENTS: usize = 8192;
 /// At the end the ring is read until a chunk is smaller than this.
 const LAST_CHUNK_BYTES: usize = 64 * 1024;
+/// At the end the model is given so long to answer what was not asked yet.
+const LAST_QUESTIONS: Duration = Duration::from_secs(2);
+/// Forwarding comes before labels: where the kernel's packet threads have work for a whole processor, the model waits.
+const MODEL_NICE: i32 = 10;
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
 /// Labels of flows that are over are taken away so often.
@@ -107,7 +113,6 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Counters that several stages share.
 #[derive(Debug, Default)]
 struct Shared {
-    shed: AtomicU64,
     failed: AtomicU64,
     events_lost: AtomicU64,
     assembler: std::sync::Mutex<assemble::Counts>,
@@ -157,7 +162,7 @@ pub async fn run(
     let shared = Arc::new(Shared::default());
     let (stop_reading, reading) = watch::channel(false);
     let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-    let (question_sender, questions) = sync_channel(QUESTIONS);
+    let (question_sender, questions) = bounded(QUESTIONS);
     let (event_sender, mut events) = mpsc::channel(EVENTS);
 
     let writer = LabelWriter::open(pins.path())?;
@@ -189,7 +194,7 @@ pub async fn run(
     changes.into_iter().filter_map(InterfaceEvent::at_start).for_each(|event| emit(Event::Interface(event)));
     let (snapshot_sender, snapshots) = watch::channel(Snapshot::default());
     let follower = tokio::spawn(news.run(snapshot_sender));
-    let (stop_sweeping, sweeping) = sync_channel(0);
+    let (stop_sweeping, sweeping) = blocking::sync_channel(0);
     let sweeper = {
         let labels = LabelSweeper::open(pins.path(), config.kernel.rule)?;
         thread::Builder::new()
@@ -277,7 +282,7 @@ async fn live(
 }
 
 /// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
-fn sweep(mut labels: LabelSweeper, stop: &Receiver<()>) {
+fn sweep(mut labels: LabelSweeper, stop: &blocking::Receiver<()>) {
     privileges::renounce();
     while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
         match labels.sweep() {
@@ -317,17 +322,14 @@ async fn read(
 async fn assemble(
     settings: assemble::Settings,
     mut chunks: mpsc::Receiver<Bytes>,
-    questions: SyncSender<Question>,
+    questions: Sender<Question>,
     shared: Arc<Shared>,
 ) {
     let mut assembler = Assembler::new(settings);
     let mut tick = interval(PAUSE_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // Not taken: asked again at the next pause, and counted.
-    let ask = |question| {
-        let taken = questions.try_send(question).is_ok();
-        shared.shed.fetch_add(u64::from(!taken), Ordering::Relaxed);
-        taken
+    let ask = |flow: &Unfinished, cause| {
+        questions.len() < room(flow.packets()) && questions.try_send(flow.question(cause)).is_ok()
     };
     loop {
         tokio::select! {
@@ -343,11 +345,21 @@ async fn assemble(
             *counts = assembler.counts();
         }
     }
-    // The end: whoever has unasked packets is asked about, and now there is time to wait for room.
-    tokio::task::block_in_place(|| assembler.due(u64::MAX, |question| questions.send(question).is_ok()));
+    // The end: whoever has unasked packets is asked about, and now there is some time to wait for room.
+    let deadline = Instant::now() + LAST_QUESTIONS;
+    tokio::task::block_in_place(|| {
+        assembler
+            .due(u64::MAX, |flow, cause| questions.send_deadline(flow.question(cause), deadline).is_ok());
+    });
     if let Ok(mut counts) = shared.assembler.lock() {
         *counts = assembler.counts();
     }
+}
+
+/// How long the queue of questions may be for one that rests on so many packets: the fuller the sequence, the more a
+/// label is worth. A flood, most of whose flows have one packet, leaves half the queue to others.
+const fn room(packets: usize) -> usize {
+    QUESTIONS / 2 + QUESTIONS / 2 * packets / SEQUENCE_LENGTH
 }
 
 /// Questions to labels.
@@ -359,6 +371,8 @@ fn answer(
     shared: &Shared,
 ) {
     privileges::renounce();
+    // Linux keeps this for each thread. A failure leaves things as they were.
+    let _ = rustix::process::setpriority_process(None, MODEL_NICE);
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
@@ -430,7 +444,6 @@ fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
     Ok(Stats {
         flows: assembler.flows,
         labelled,
-        shed: shared.shed.load(Ordering::Relaxed),
         failed: shared.failed.load(Ordering::Relaxed),
         events_lost: shared.events_lost.load(Ordering::Relaxed),
         ledger: (&counts.ledger).into(),

@@ -1,6 +1,10 @@
 //! ntc's programs, run packet by packet (`BPF_PROG_TEST_RUN`), and their maps.
 
-use std::borrow::BorrowMut;
+use std::{
+    borrow::BorrowMut,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use aya::{
@@ -9,13 +13,14 @@ use aya::{
     programs::{
         SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode, tc,
     },
+    util::KernelVersion,
 };
 use ntc_common::{
     key::FlowKey,
     label::Label,
     ledger::Ledger,
     offload::Offload,
-    policy::{ClassAction, Enforcement, ServiceAction, interface_flags},
+    policy::{ClassAction, ClassCounter, Enforcement, ServiceAction, interface_flags},
     record::PacketRecord,
 };
 use ntc_user::{
@@ -41,6 +46,34 @@ pub struct Programs {
     /// The object itself.
     pub ebpf: Ebpf,
     ring: RingBuf<MapData>,
+}
+
+/// Wake-ups of who waits for records.
+pub struct WakeUps {
+    epoll: OwnedFd,
+}
+
+impl WakeUps {
+    /// Whether there was one since the last call; it may be so long under way.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn next(&self, within: Duration) -> anyhow::Result<bool> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for the one event that the kernel may write.
+        let events =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, within.as_millis() as i32) };
+        anyhow::ensure!(events >= 0, std::io::Error::last_os_error());
+        Ok(events == 1)
+    }
+}
+
+/// Whether this kernel has TCX: from Linux 6.6 on.
+///
+/// # Errors
+/// Its version cannot be told.
+pub fn has_tcx() -> anyhow::Result<bool> {
+    Ok(KernelVersion::current()? >= KernelVersion::new(6, 6, 0))
 }
 
 /// What a tc program made of a packet.
@@ -170,6 +203,25 @@ impl Programs {
         records(&item).next()
     }
 
+    /// Watches who is woken by records.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn wake_ups(&self) -> anyhow::Result<WakeUps> {
+        // SAFETY: no memory is involved.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        anyhow::ensure!(epoll >= 0, std::io::Error::last_os_error());
+        // SAFETY: the descriptor was made above and belongs to nobody else.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        // Edges: each wake-up is told once, however much is in the ring.
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+        let (ring, add) = (self.ring.as_raw_fd(), libc::EPOLL_CTL_ADD);
+        // SAFETY: the kernel reads the event, which outlives the call.
+        let added = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), add, ring, &raw mut event) };
+        anyhow::ensure!(added == 0, std::io::Error::last_os_error());
+        Ok(WakeUps { epoll })
+    }
+
     /// The counts of all CPUs.
     ///
     /// # Errors
@@ -191,6 +243,17 @@ impl Programs {
         let mut sum = Enforcement::ZERO;
         map.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
         Ok(sum)
+    }
+
+    /// What left by tc egress in a class, on all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn class_counter(&self, class: u8) -> anyhow::Result<ClassCounter> {
+        let map = self.ebpf.map("CLASS_COUNTERS").context("CLASS_COUNTERS")?;
+        let cpus = PerCpuArray::<_, ClassCounter>::try_from(map)?.get(&class.into(), 0)?;
+        let sum = |of: fn(&ClassCounter) -> u64| cpus.iter().map(of).sum();
+        Ok(ClassCounter { packets: sum(|cpu| cpu.packets), bytes: sum(|cpu| cpu.bytes) })
     }
 
     /// Writes a policy.

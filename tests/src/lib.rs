@@ -10,6 +10,7 @@
 //! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
@@ -19,6 +20,7 @@ pub mod foreign;
 pub mod frames;
 pub mod kernel;
 pub mod net;
+pub mod patience;
 pub mod tap;
 pub mod wire;
 

@@ -1,6 +1,6 @@
 //! Every packet goes one way, also when there are too many of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::ensure;
 use aya::programs::{Xdp, XdpMode};
@@ -133,5 +133,26 @@ fn two_processors_on_one_flow_give_every_packet_its_own_place() -> anyhow::Resul
     let ledger = programs.ledger()?;
     ensure!(ledger.closes() && ledger.seen == u64::from(RUNS) * 100, "{ledger:?}");
     ensure!(ledger.recorded == u64::from(RUNS) * SEQUENCE_LENGTH as u64, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn a_flow_costs_a_sequence_of_records_and_two_wake_ups_at_most() -> anyhow::Result<()> {
+    let mut programs = Programs::load(&Settings::default())?;
+    let wake_ups = programs.wake_ups()?;
+    let frame = Frame::udp(("192.0.2.7".parse()?, 7777), ("198.51.100.7".parse()?, 53), 100).bytes();
+    let (mut woken, mut records) = (0, 0);
+    for packet in 0..SEQUENCE_LENGTH + 10 {
+        programs.xdp(&frame)?;
+        // The wake-up comes by an interrupt that the kernel sends itself. Where none is to be, waiting shows it.
+        let within =
+            if packet + 1 == SEQUENCE_LENGTH { Duration::from_secs(5) } else { Duration::from_millis(2) };
+        woken += u32::from(wake_ups.next(within)?);
+    }
+    while programs.record().is_some() {
+        records += 1;
+    }
+    ensure!(records == SEQUENCE_LENGTH, "{records} records");
+    ensure!((1..=2).contains(&woken), "{woken} wake-ups");
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod bpf;
 mod build;
+mod dist;
 mod flood;
 mod fuzz;
 mod guest;
@@ -65,6 +66,8 @@ enum Verb {
     Soak(soak::Args),
     /// Label captures by nDPI's payload inspection, for `ntc eval` and training
     Label(label::Arguments),
+    /// Make the packages that an operator installs
+    Dist(dist::Arguments),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -89,6 +92,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
+        Verb::Dist(arguments) => dist::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {
             setup::ensure(&[setup::Scope::Run])?;

@@ -43,6 +43,8 @@ pub enum Scope {
     Train,
     /// nDPI, as nfstream brings it
     Label,
+    /// cargo-deb
+    Dist,
 }
 
 /// What to install.
@@ -110,7 +112,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Build) {
         pieces.push(Box::new(cargo_tool::BPF_LINKER));
     }
-    if has(Scope::Run) || has(Scope::Test) {
+    if has(Scope::Run) || has(Scope::Test) || has(Scope::Dist) {
         pieces.push(Box::new(onnxruntime::OnnxRuntime));
     }
     if has(Scope::Guest) {
@@ -119,6 +121,9 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));
+    }
+    if has(Scope::Dist) {
+        pieces.push(Box::new(cargo_tool::CARGO_DEB));
     }
     if has(Scope::Train) {
         pieces.push(Box::new(TRAINING));
@@ -133,7 +138,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
 fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
         Scope::Build | Scope::Train | Scope::Label => vec![scope],
-        Scope::Run | Scope::Lint => vec![Scope::Build, scope],
+        Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, scope],
     }

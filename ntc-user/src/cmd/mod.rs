@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod eval;
 pub mod extract;
 pub mod flows;
+pub mod generate;
 pub mod model;
 pub mod run;
 pub mod stats;

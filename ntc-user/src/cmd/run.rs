@@ -23,6 +23,7 @@ use crate::{
     },
     pipeline::{self, Config},
     policy::Policy,
+    service,
     switch::{self, Switch},
 };
 
@@ -104,7 +105,11 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
                 () = sleep(duration) => {}
             }
         };
-        pipeline::run(config, &policy, model, stop, |event| printer.print(event)).await?;
+        pipeline::run(config, &policy, model, stop, |event| {
+            service::tell(&event);
+            printer.print(event);
+        })
+        .await?;
         anyhow::Ok(())
     })?;
     printer.finish()?;

@@ -27,7 +27,7 @@ pub fn hand_over(path: &Path, uid: u32, gid: u32, make: bool) -> Result<(), Kern
     pins::mount_bpf_fs(path).map_err(failed)?;
     let made = make && !path.exists();
     if made {
-        fs::create_dir_all(path).map_err(failed)?;
+        pins::make(path).map_err(failed)?;
     }
     let directory = |path: &Path| {
         open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -44,6 +44,7 @@ pub fn hand_over(path: &Path, uid: u32, gid: u32, make: bool) -> Result<(), Kern
         // Whoever takes the directory next says so.
         return Ok(());
     }
+    pins::close_to_others(&opened, path)?;
     match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(owner::running(path)),

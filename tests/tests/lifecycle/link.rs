@@ -17,6 +17,7 @@ use ntc_tests::{
     agent::{Agent, PinDir, binary},
     frames::Frame,
     net::Namespace,
+    patience::patient,
     wire::RawSocket,
 };
 use ntc_user::{catalogue::Catalogue, kernel::tables};
@@ -137,7 +138,11 @@ impl Link {
     ) -> anyhow::Result<Duration> {
         let (before, start) = (what(&self.enforcement()?), Instant::now());
         while what(&self.enforcement()?) == before {
-            ensure!(start.elapsed() < within, "nothing counted within {within:?}: {:?}", self.enforcement()?);
+            ensure!(
+                start.elapsed() < patient(within),
+                "nothing counted within {within:?}: {:?}",
+                self.enforcement()?
+            );
             thread::sleep(Duration::from_millis(20));
         }
         Ok(start.elapsed())
@@ -168,7 +173,7 @@ impl Call {
         let bind = |namespace: &Namespace, address: &str, port| -> anyhow::Result<UdpSocket> {
             namespace.enter(|| {
                 let socket = UdpSocket::bind(SocketAddr::new(address.parse()?, port))?;
-                socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+                socket.set_read_timeout(Some(patient(Duration::from_millis(200))))?;
                 Ok(socket)
             })
         };
@@ -215,7 +220,7 @@ impl Call {
     pub(crate) fn goes_on(&self, answers: u64) -> anyhow::Result<()> {
         let (wanted, start) = (self.answered.load(Ordering::Relaxed) + answers, Instant::now());
         while self.answered.load(Ordering::Relaxed) < wanted {
-            ensure!(start.elapsed() < Duration::from_secs(10), "the call does not go on");
+            ensure!(start.elapsed() < patient(Duration::from_secs(10)), "the call does not go on");
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())

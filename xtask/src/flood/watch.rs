@@ -180,8 +180,8 @@ pub(crate) fn numbers(value: &Value) -> BTreeMap<String, u64> {
 
 /// Counters that tell of overload, as far as they grew. By name, since new ones come with the agent.
 pub(crate) fn pressure(before: &Value, after: &Value) -> BTreeMap<String, u64> {
-    const WORDS: [&str; 9] =
-        ["shed", "lost", "evict", "full", "headless", "gapped", "failed", "stale", "resumed"];
+    const WORDS: [&str; 10] =
+        ["shed", "deferred", "lost", "evict", "full", "headless", "gapped", "failed", "stale", "resumed"];
     let before = numbers(before);
     let grown = numbers(after).into_iter().map(|(name, value)| {
         let was = before.get(&name).copied().unwrap_or_default();

@@ -71,6 +71,7 @@ impl Packages {
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Label => packages.extend(LABELLING),
+                Scope::Dist => packages.extend(ONNX_RUNTIME),
                 Scope::Lint => {}
             }
         }

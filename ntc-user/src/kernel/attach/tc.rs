@@ -142,6 +142,25 @@ fn add_clsact(link: &Link) -> Result<(), ProgramError> {
     }
 }
 
+/// Programs of others on TCX, which the kernel asks before filters on clsact: one that ends the walk (`TC_ACT_OK`) keeps
+/// packets from these.
+pub(super) fn asked_before_clsact(link: &Link) -> Option<String> {
+    let mut ids = Vec::new();
+    for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
+        // A kernel without TCX refuses the question.
+        let programs = SchedClassifier::query_tcx(&link.name, direction).map(|(_, programs)| programs);
+        ids.extend(programs.into_iter().flatten().map(|program| program.id().to_string()));
+    }
+    let ids = ids.join(", ");
+    (!ids.is_empty())
+        .then(|| format!("programs on TCX come before it and may keep packets from it (id {ids})"))
+}
+
+/// Whether an interface has a clsact qdisc; `None` where that cannot be asked.
+pub(super) fn has_clsact(link: &Link) -> Option<bool> {
+    Some(filters::clsact_interfaces().ok()?.contains(&link.index))
+}
+
 /// The handle of an agent's filters: `n`, and 24 bits that tell its pin directory. A filter carries no owner, and its
 /// program's maps are for CAP_SYS_ADMIN alone to ask for.
 fn filter_handle(pin_dir: &Path) -> u32 {
