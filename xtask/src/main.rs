@@ -8,6 +8,7 @@ mod flood;
 mod fuzz;
 mod guest;
 mod image;
+mod label;
 mod lint;
 mod run;
 mod setup;
@@ -63,6 +64,8 @@ enum Verb {
     Flood(flood::Args),
     /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
     Soak(soak::Args),
+    /// Label captures by nDPI's payload inspection, for `ntc eval` and training
+    Label(label::Arguments),
     /// Make the packages that an operator installs
     Dist(dist::Arguments),
     /// Train a model from captures and write its bundle
@@ -107,6 +110,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             };
             return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
         }
+        Verb::Label(arguments) => label::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -47,6 +47,8 @@ const GUEST: &[Package] = &[
     package("kmod", "finds which kernel modules need which"),
 ];
 
+const LABELLING: &[Package] = &[package("python3-venv", "pip fetches nfstream, which has nDPI in it")];
+
 const TRAINING: &[Package] = &[
     package("python3-venv", "the training package's environment"),
     package("python3-numpy", "arrays, in the version that its PyTorch was built with"),
@@ -70,6 +72,7 @@ impl Packages {
                 }
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
+                Scope::Label => packages.extend(LABELLING),
                 Scope::Dist => packages.extend(ONNX_RUNTIME),
                 Scope::Lint => {}
             }
