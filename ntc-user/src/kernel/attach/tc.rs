@@ -142,18 +142,17 @@ fn add_clsact(link: &Link) -> Result<(), ProgramError> {
     }
 }
 
-/// Programs of others on TCX, which the kernel asks before filters on clsact: one that ends the walk (`TC_ACT_OK`) keeps
-/// packets from these.
-pub(super) fn asked_before_clsact(link: &Link) -> Option<String> {
-    let mut ids = Vec::new();
-    for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-        // A kernel without TCX refuses the question.
-        let programs = SchedClassifier::query_tcx(&link.name, direction).map(|(_, programs)| programs);
-        ids.extend(programs.into_iter().flatten().map(|program| program.id().to_string()));
-    }
-    let ids = ids.join(", ");
-    (!ids.is_empty())
-        .then(|| format!("programs on TCX come before it and may keep packets from it (id {ids})"))
+/// Says so if programs of others are on TCX, which the kernel asks before filters on clsact: one that ends the walk
+/// (`TC_ACT_OK`) keeps packets from these.
+pub(super) fn asked_before_clsact(link: &Link) -> Option<&'static str> {
+    let others = [TcAttachType::Ingress, TcAttachType::Egress].into_iter().any(|direction| {
+        match SchedClassifier::query_tcx(&link.name, direction) {
+            Ok((_, programs)) => !programs.is_empty(),
+            // There are some; to open them is for CAP_SYS_ADMIN. A kernel without TCX has another answer.
+            Err(error) => number(&error) == Some(libc::EPERM),
+        }
+    });
+    others.then_some("programs on TCX come before it and may keep packets from it")
 }
 
 /// Whether an interface has a clsact qdisc; `None` where that cannot be asked.
