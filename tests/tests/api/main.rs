@@ -52,13 +52,12 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
     let many = ask.ask("/v1/flows/lookup", &json_body)?.json()?;
     ensure!(many["flows"][0]["status"] == "labelled" && many["flows"][1]["status"] == "not_found", "{many}");
 
-    let stats = ask.until("/v1/stats", |stats| {
-        (stats["ledger"]["seen"] == 5 && stats["labelled_now"] == 1).then(|| stats.clone())
-    })?;
-    ensure!(
-        stats["ledger"]["closes"] == true && stats["labelled"] == 1 && stats["labelled_now"] == 1,
-        "{stats}"
-    );
+    let counted = |stats: &Value| {
+        let [seen, labelled, now] = [&stats["ledger"]["seen"], &stats["labelled"], &stats["labelled_now"]];
+        (*seen == 5 && *labelled == 1 && *now == 1).then(|| stats.clone())
+    };
+    let stats = ask.until("/v1/stats", counted)?;
+    ensure!(stats["ledger"]["closes"] == true, "{stats}");
     let services = ask.get("/v1/services")?;
     let of_label = |service: &&Value| service["name"] == label["service"];
     let service = services.as_array().context("no list")?.iter().find(of_label).context("its service")?;
