@@ -47,7 +47,7 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn usable(policy: &Policy) {
+pub(crate) fn usable(policy: &Policy) {
     assert_eq!(policy.classes.len(), MAX_CLASSES as usize);
     for action in &policy.classes {
         assert!(action.dscp < 64 && action.existing_dscp <= 2 && action.reserved == [0; 2]);

@@ -16,7 +16,6 @@ const IPV6_AUTHENTICATION: u8 = 51;
 const IPV6_DESTINATION: u8 = 60;
 
 const ETHERNET_HEADER: usize = 14;
-const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 
@@ -49,8 +48,23 @@ struct Ip {
 pub fn parse<S: PacketSource>(source: &S, link: LinkType, packet: &mut Packet) -> Result<(), ParseError> {
     let network = link::network(source, link)?;
     packet.vlan = network.vlan;
-    let start = through_memory(&mut packet.ip_offset, network.offset, ETHERNET_HEADER);
-    let ip = match network.version {
+    if network.offset == ETHERNET_HEADER {
+        // Most packets: a copy of its own, in which the processor waits for no offset.
+        return internet(source, network.version, ETHERNET_HEADER, packet);
+    }
+    let start = through_memory(&mut packet.ip_offset, network.offset);
+    internet(source, network.version, start, packet)
+}
+
+/// Reads the packet's IP header, which begins at `start`, and what follows it.
+#[inline(always)]
+fn internet<S: PacketSource>(
+    source: &S,
+    version: IpVersion,
+    start: usize,
+    packet: &mut Packet,
+) -> Result<(), ParseError> {
+    let ip = match version {
         IpVersion::V4 => ipv4(source, start, packet)?,
         IpVersion::V6 => ipv6(source, start, packet)?,
     };
@@ -67,14 +81,8 @@ const _: () = assert!(IPV6_HEADER + MAX_EXTENSION_HEADERS * 2048 + 256 < OFFSET)
 /// Keeps an offset in the packet, and reads it back from there. The kernel's verifier follows values in registers and on
 /// the stack, not in maps: so all ways on which the parser may have come here are one way to it from here on, where it
 /// would verify the rest once for each number of tags, labels and extension headers.
-///
-/// What the offset is in most packets, `usual`, is a way of its own: the processor need not wait for memory there.
 #[inline(always)]
-fn through_memory(field: &mut u16, offset: usize, usual: usize) -> usize {
-    if offset == usual {
-        *field = usual as u16;
-        return usual;
-    }
+fn through_memory(field: &mut u16, offset: usize) -> usize {
     let field = &raw mut *field;
     // SAFETY: a field that is the caller's alone; volatile, or the compiler would keep the value in its register.
     let kept = unsafe {
@@ -160,7 +168,7 @@ fn ipv6<S: PacketSource>(source: &S, start: usize, packet: &mut Packet) -> Resul
             }
             _ => break,
         };
-        offset = through_memory(&mut packet.transport_offset, offset + size, usize::MAX);
+        offset = through_memory(&mut packet.transport_offset, offset + size);
     }
     match next {
         IPV6_HOP_BY_HOP | IPV6_ROUTING | IPV6_DESTINATION | IPV6_FRAGMENT | IPV6_AUTHENTICATION => {
@@ -191,7 +199,7 @@ fn transport<S: PacketSource>(
     ip: &Ip,
     packet: &mut Packet,
 ) -> Result<(), ParseError> {
-    let offset = through_memory(&mut packet.transport_offset, ip.transport, start + IPV4_HEADER);
+    let offset = ip.transport;
     let segment = (start + ip.len).saturating_sub(offset);
     let (ports, header_len, window, tcp_flags) = match ip.protocol {
         IPPROTO_TCP => {
@@ -229,6 +237,8 @@ fn transport<S: PacketSource>(
     packet.ip_len = ip.len as u32;
     packet.window = window;
     packet.tcp_flags = tcp_flags;
+    packet.ip_offset = start as u16;
+    packet.transport_offset = offset as u16;
     packet.zero_ip_len = ip.zero_len;
     packet.jumbo = ip.jumbo;
     packet.segments = 1;

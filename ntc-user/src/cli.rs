@@ -1,6 +1,9 @@
 //! What can be typed.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ntc_common::limits::SEQUENCE_LENGTH;
@@ -44,6 +47,8 @@ pub enum Verb {
     Flows(FlowsArgs),
     /// Show where packets went: ledger, enforcement, classes
     Stats(StatsArgs),
+    /// Watch flows, services, classes and the agent itself, live in the terminal
+    Top(TopArgs),
     /// Examine this machine: kernel, privileges, hooks, offloads, queues, model, pins; says what to do
     Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
@@ -159,11 +164,44 @@ pub struct RunArgs {
     #[arg(short, long, env = "NTC_VERBOSE")]
     pub verbose: bool,
     #[command(flatten)]
+    /// Where programs and people can ask.
+    pub api: ApiArgs,
+    #[command(flatten)]
     /// Which model answers.
     pub model: ModelArgs,
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,
+}
+
+/// Where the agent can be asked, and by whom.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Query interface")]
+pub struct ApiArgs {
+    /// Unix socket; otherwise one in /run/ntc that is named after the pin directory
+    #[arg(long, env = "NTC_API_SOCKET", value_name = "FILE")]
+    pub api_socket: Option<PathBuf>,
+    /// Mode of the socket: who may connect may look; root and the agent's user may change the policy, too
+    #[arg(long, env = "NTC_API_SOCKET_MODE", value_name = "MODE", default_value = "660", value_parser = file_mode)]
+    pub api_socket_mode: u32,
+    /// No Unix socket
+    #[arg(long, env = "NTC_NO_API_SOCKET", conflicts_with = "api_socket")]
+    pub no_api_socket: bool,
+    /// Also on this address, with the page for people; beyond loopback only with TLS and tokens; may be repeated
+    #[arg(long, env = "NTC_API_LISTEN", value_name = "IP:PORT", value_delimiter = ',')]
+    pub api_listen: Vec<SocketAddr>,
+    /// Certificate chain (PEM)
+    #[arg(long, env = "NTC_API_TLS_CERT", value_name = "FILE", requires = "api_tls_key")]
+    pub api_tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "NTC_API_TLS_KEY", value_name = "FILE", requires = "api_tls_cert")]
+    pub api_tls_key: Option<PathBuf>,
+    /// Lines of `read TOKEN` or `write TOKEN`; not readable for everybody
+    #[arg(long, env = "NTC_API_TOKENS", value_name = "FILE")]
+    pub api_tokens: Option<PathBuf>,
+    /// Requests a second from one address by TCP; twice as many at once
+    #[arg(long, env = "NTC_API_RATE", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub api_rate: u32,
 }
 
 /// Formats of live output.
@@ -361,6 +399,20 @@ pub struct StatsArgs {
     pub pins: PinArgs,
 }
 
+/// `ntc top`
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// The agent's socket; otherwise the one that belongs to the pin directory
+    #[arg(long, env = "NTC_API_SOCKET", value_name = "FILE")]
+    pub api_socket: Option<PathBuf>,
+    /// Ask the agent every so many seconds
+    #[arg(long, env = "NTC_INTERVAL", value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    #[command(flatten)]
+    /// Where the agent's maps are pinned.
+    pub pins: PinArgs,
+}
+
 /// `ntc doctor`
 #[derive(Args, Debug)]
 #[command(
@@ -399,6 +451,13 @@ pub struct GenerateArgs {
     /// Folder to write to: man/ and completions/ in it
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+fn file_mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("{text:?} is no octal mode like 660"))
 }
 
 fn ring_bytes(text: &str) -> Result<u32, String> {

@@ -1,9 +1,10 @@
 //! What the agent tells of itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use ntc_common::{error::ParseError, ledger::Ledger, policy::Enforcement};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::{
     assemble::{self, Cause},
@@ -196,7 +197,7 @@ impl LabelEvent {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// Flows of which a record came.
     pub flows: u64,
@@ -211,7 +212,7 @@ pub struct Stats {
     /// What the tc programs did.
     pub enforcement: EnforcementView,
     /// Packets and bytes that left in each class, by name.
-    pub classes: BTreeMap<&'static str, [u64; 2]>,
+    pub classes: BTreeMap<Cow<'static, str>, [u64; 2]>,
     /// What the assembler did.
     pub assembler: assemble::Counts,
     /// Deciding packet (20th or closing) to label, in microseconds.
@@ -221,7 +222,7 @@ pub struct Stats {
 }
 
 /// Of a distribution of times.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Percentiles {
     /// How many.
     pub count: u64,
@@ -232,7 +233,7 @@ pub struct Percentiles {
 }
 
 /// [`Ledger`] with names.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// Wire packets that were ntc's to account.
     pub seen: u64,
@@ -253,7 +254,7 @@ pub struct LedgerView {
     /// Flows that began while the agent was behind, and are not classified.
     pub shed_flows: u64,
     /// Counters that are not 0, by name.
-    pub reasons: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl From<&Ledger> for LedgerView {
@@ -276,13 +277,18 @@ impl From<&Ledger> for LedgerView {
             new_flows: ledger.new_flows,
             resumed_flows: ledger.resumed_flows,
             shed_flows: ledger.shed_flows,
-            reasons: named.into_iter().chain(errors).filter(|(_, n)| *n > 0).collect(),
+            reasons: named
+                .into_iter()
+                .chain(errors)
+                .filter(|(_, n)| *n > 0)
+                .map(|(name, n)| (name.into(), n))
+                .collect(),
         }
     }
 }
 
 /// [`Enforcement`] with names.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EnforcementView {
     /// At tc ingress.
     pub ingress: u64,
@@ -308,10 +314,10 @@ impl From<&Enforcement> for EnforcementView {
 }
 
 /// Packets and bytes of classes that have any.
-pub fn classes(counts: &Counts) -> BTreeMap<&'static str, [u64; 2]> {
+pub fn classes(counts: &Counts) -> BTreeMap<Cow<'static, str>, [u64; 2]> {
     (0u8..)
         .zip(&counts.classes)
         .filter(|(_, counter)| counter.packets > 0)
-        .map(|(class, counter)| (class_name(class), [counter.packets, counter.bytes]))
+        .map(|(class, counter)| (class_name(class).into(), [counter.packets, counter.bytes]))
         .collect()
 }

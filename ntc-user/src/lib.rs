@@ -18,9 +18,10 @@
 //! | [`evaluate`] | how good answers are |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`doctor`] examines the machine; [`cli`], [`config`], [`cmd`] and [`output`]
-//! face the user, and [`service`] the service manager.
+//! [`clock`] are words that they share; [`doctor`] examines the machine; [`api`], [`cli`], [`config`], [`cmd`] and
+//! [`output`] face the user, and [`service`] the service manager.
 
+pub mod api;
 pub mod assemble;
 pub mod batch;
 pub mod capture;

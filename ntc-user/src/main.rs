@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Verb::Model(args) => cmd::model::run(args),
         Verb::Flows(args) => cmd::flows::run(args),
         Verb::Stats(args) => cmd::stats::run(args),
+        Verb::Top(args) => cmd::top::run(args),
         Verb::Doctor(args) => cmd::doctor::run(args),
         Verb::Detach(args) => cmd::detach::run(args),
         Verb::Generate(args) => cmd::generate::run(args),

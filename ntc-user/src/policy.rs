@@ -6,8 +6,9 @@ use ntc_common::{
     limits::MAX_CLASSES,
     policy::{CLASS_NAMES, ClassAction, ExistingDscp, ServiceAction, mark_of},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::catalogue::{Catalogue, class_number};
 
@@ -73,22 +74,55 @@ pub enum PolicyError {
     },
 }
 
-#[derive(Debug, Deserialize)]
+/// What a policy file says: for each class that the policy names, what is done with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct PolicyFile {
+    /// By the class's name; a class that is not named is left alone.
     #[serde(default)]
-    class: BTreeMap<String, ClassEntry>,
+    pub class: BTreeMap<String, ClassEntry>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is done with a class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ClassEntry {
-    priority: String,
-    dscp: String,
+pub struct ClassEntry {
+    /// `skb->priority` at tc egress: `major:minor`, hexadecimal.
+    #[schema(example = "1:12")]
+    pub priority: String,
+    /// Code point: a name (RFC 2474, 2597, 3246, 5865, 8622) or 0 to 63.
+    #[schema(example = "AF21")]
+    pub dscp: String,
+    /// What to do where a packet has one already: `override`, `if-zero` or `never`.
     #[serde(default = "if_zero")]
-    existing_dscp: String,
+    pub existing_dscp: String,
+    /// Labels below this confidence leave packets alone; 0 to 1.
     #[serde(default)]
-    min_confidence: f32,
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub min_confidence: f32,
+}
+
+impl PolicyFile {
+    /// The policy in the binary, or a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no TOML of this form.
+    pub fn load(path: Option<&Path>) -> Result<Self, PolicyError> {
+        let Some(path) = path else { return Self::parse("(built in)", BUILT_IN) };
+        let name = path.display().to_string();
+        let text =
+            fs::read_to_string(path).map_err(|source| PolicyError::Read { path: name.clone(), source })?;
+        Self::parse(&name, &text)
+    }
+
+    /// Reads TOML; `path` stands for it in messages.
+    ///
+    /// # Errors
+    /// It is no TOML of this form.
+    pub fn parse(path: &str, text: &str) -> Result<Self, PolicyError> {
+        toml::from_str(text)
+            .map_err(|source| PolicyError::Syntax { path: path.into(), source: Box::new(source) })
+    }
 }
 
 fn if_zero() -> String {
@@ -119,11 +153,8 @@ impl Policy {
     /// # Errors
     /// File, class and key of the first mistake.
     pub fn load(path: Option<&Path>, mark_mask: u32) -> Result<Self, PolicyError> {
-        let Some(path) = path else { return Self::parse("(built in)", BUILT_IN, mark_mask) };
-        let name = path.display().to_string();
-        let text =
-            fs::read_to_string(path).map_err(|source| PolicyError::Read { path: name.clone(), source })?;
-        Self::parse(&name, &text, mark_mask)
+        let name = path.map_or_else(|| "(built in)".into(), |path| path.display().to_string());
+        Self::compile(&name, &PolicyFile::load(path)?, mark_mask)
     }
 
     /// Reads the text of a policy; `path` stands for it in messages.
@@ -131,8 +162,14 @@ impl Policy {
     /// # Errors
     /// Class and key of the first mistake.
     pub fn parse(path: &str, text: &str, mark_mask: u32) -> Result<Self, PolicyError> {
-        let file: File = toml::from_str(text)
-            .map_err(|source| PolicyError::Syntax { path: path.into(), source: Box::new(source) })?;
+        Self::compile(path, &PolicyFile::parse(path, text)?, mark_mask)
+    }
+
+    /// Compiles what a file says; `path` stands for it in messages.
+    ///
+    /// # Errors
+    /// Class and key of the first mistake.
+    pub fn compile(path: &str, file: &PolicyFile, mark_mask: u32) -> Result<Self, PolicyError> {
         let mut classes = vec![INACTIVE; MAX_CLASSES as usize];
         let mut confidence = BTreeMap::new();
         for (name, entry) in &file.class {
@@ -182,7 +219,7 @@ fn priority(text: &str) -> Option<u32> {
     Some((half(major)? << 16) | half(minor)?)
 }
 
-fn dscp(text: &str) -> Option<u8> {
+pub(crate) fn dscp(text: &str) -> Option<u8> {
     let named = CODE_POINTS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, code)| *code);
     named.or_else(|| text.parse().ok().filter(|code| *code < 64))
 }

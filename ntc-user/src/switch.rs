@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::{
-    classify::{Answer, Bundle, BundleError, Model, ModelError, Place, Store},
+    classify::{Answer, Bundle, BundleError, Model, ModelError, Place, Store, manifest::Manifest},
     event::{Event, ModelEvent},
 };
 
@@ -36,7 +36,7 @@ pub enum SwitchError {
 }
 
 /// A model that answers, or has answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// In the labels that it gave.
     pub epoch: u32,
@@ -44,6 +44,8 @@ pub struct Loaded {
     pub title: Arc<str>,
     /// SHA-256 of the graph, hexadecimal.
     pub sha256: String,
+    /// What it is.
+    pub manifest: Arc<Manifest>,
     /// Where its bundle is from.
     pub place: Place,
 }
@@ -116,7 +118,8 @@ pub fn pair(bundle: &Bundle, model: Model, store: Store, onnxruntime: Option<Pat
 
 fn loaded(bundle: &Bundle, epoch: u32) -> Loaded {
     let sha256 = bundle.manifest.digest.onnx_sha256.to_ascii_lowercase();
-    Loaded { epoch, title: bundle.title().into(), sha256, place: bundle.place.clone() }
+    let manifest = Arc::new(bundle.manifest.clone());
+    Loaded { epoch, title: bundle.title().into(), sha256, manifest, place: bundle.place.clone() }
 }
 
 impl Switch {

@@ -205,5 +205,7 @@ impl Drop for PinDir {
             // What the test made, the test removes.
             let _ = ntc_user::kernel::pins::remove(&self.0);
         }
+        // Of an agent that was killed.
+        ntc_user::api::listen::remove_left(&self.0);
     }
 }

@@ -5,6 +5,7 @@
 //! | [`corpus`] | the labelled captures, where they are at hand |
 //! | [`frames`] | packets made to order, and capture files of them |
 //! | [`foreign`] | programs of others on the hooks |
+//! | [`link`] | a host with an agent, one that sends to it, and traffic between the two |
 //! | [`net`] | network namespaces that go with the test |
 //! | [`wire`] | sending frames as they are |
 //! | [`tap`] | what a link carries, by tcpdump |
@@ -19,6 +20,7 @@ pub mod corpus;
 pub mod foreign;
 pub mod frames;
 pub mod kernel;
+pub mod link;
 pub mod net;
 pub mod patience;
 pub mod tap;

@@ -10,6 +10,7 @@ pub mod generate;
 pub mod model;
 pub mod run;
 pub mod stats;
+pub mod top;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write, stdout},
+    path::Path,
     process::ExitCode,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     time::Duration,
@@ -12,8 +13,10 @@ use ntc_common::flow::FlowRule;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    api::{self, Api, agent::AgentView, listen::Listeners, policy::PolicyState, rate::Rates, state::Shared},
     classify::{Model, ModelError},
     cli::{LiveFormat, RunArgs},
+    clock::{self, UnixTime},
     event::{Event, InterfaceEvent, ModelEvent, Stats},
     kernel::{
         attach::{self, requests::Requests},
@@ -22,7 +25,7 @@ use crate::{
         privileges,
     },
     pipeline::{self, Config},
-    policy::Policy,
+    policy::{Policy, PolicyFile},
     service,
     switch::{self, Switch},
 };
@@ -38,17 +41,25 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     // Once more before programs are attached; now, so that a mistake is told before a model is loaded.
     interfaces.check(&links().context("cannot list interfaces")?, args.wait_for_interfaces)?;
-    privileges::enter(args.user.as_deref(), &args.pins.pin_dir)?;
-    let ended = agent(args, interfaces);
+    // Root's names and ports, before it is given up.
+    let listeners = Listeners::bind(&args.api, &args.pins.pin_dir, args.user.as_deref())?;
+    let socket = listeners.socket().map(Path::to_path_buf);
+    let entered = privileges::enter(args.user.as_deref(), &args.pins.pin_dir);
+    let ended = entered.map_err(Into::into).and_then(|()| agent(args, interfaces, listeners));
     if ended.is_err() {
+        if let Some(socket) = socket {
+            api::listen::remove(&socket);
+        }
         // A directory that was handed over and never used; pins keep it from being removed.
         let _ = std::fs::remove_dir(&args.pins.pin_dir);
     }
     ended
 }
 
-fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
-    let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?;
+fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::Result<ExitCode> {
+    let file = PolicyFile::load(args.policy.as_deref())?;
+    let name = args.policy.as_ref().map_or_else(|| "(built in)".into(), |path| path.display().to_string());
+    let policy = Policy::compile(&name, &file, args.mark_mask)?;
     // ONNX Runtime's threads inherit from the one that loads it: nothing.
     let (models, model) = std::thread::scope(|scope| {
         let load = || {
@@ -92,6 +103,13 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
         .context("cannot start the asynchronous runtime")?;
     let duration = args.duration.map(Duration::from_secs);
     let mut printer = Printer::start(args.format)?;
+    let api = start_api(
+        args,
+        listeners,
+        models.clone(),
+        &config,
+        PolicyState::new(file, policy.clone(), args.mark_mask, args.dry_run),
+    )?;
     runtime.block_on(async {
         // Before anything is attached: from here on a signal is an orderly end.
         let (mut interrupt, mut terminate) =
@@ -107,13 +125,46 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
         };
         pipeline::run(config, &policy, model, stop, |event| {
             service::tell(&event);
+            if let Some(api) = &api {
+                api.publish(&event);
+            }
             printer.print(event);
         })
         .await?;
         anyhow::Ok(())
     })?;
+    if let Some(api) = api {
+        api.stop();
+    }
     printer.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The API, if it listens anywhere.
+fn start_api(
+    args: &RunArgs,
+    listeners: Listeners,
+    models: Switch,
+    config: &Config,
+    policy: PolicyState,
+) -> anyhow::Result<Option<Api>> {
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let started_ts_ns = UnixTime::now().of(clock::monotonic_ns());
+    let agent = AgentView {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: format!("{started_ts_ns:x}"),
+        started_ts_ns,
+        ready: false,
+        dry_run: args.dry_run,
+        pin_dir: args.pins.pin_dir.display().to_string(),
+        interfaces: Vec::new(),
+    };
+    tracing::info!(places = ?listeners.places(), "the API listens");
+    let (tokens, rates) = (listeners.tokens.clone(), Rates::new(args.api.api_rate));
+    let shared = Shared::new(agent, models, policy, tokens, rates);
+    Ok(Some(Api::start(listeners, shared, args.pins.pin_dir.clone(), config.kernel.rule)?))
 }
 
 /// Lines wait here for a slow terminal or pipe; beyond, they are dropped and counted: the agent never waits.

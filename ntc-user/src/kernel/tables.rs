@@ -82,8 +82,7 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
     Ok(counts)
 }
 
-/// Writes a policy: classes first, so that no service points to an action that is not there. Services that it does
-/// not name are left alone, also where an earlier policy in the same maps had an action for them.
+/// Writes a policy, see [`PolicyMaps::write`].
 ///
 /// # Errors
 /// No pins, or not writable.
@@ -92,21 +91,56 @@ pub fn write_policy(
     services: &[(u16, ServiceAction)],
     classes: &[ClassAction],
 ) -> Result<(), KernelError> {
-    let failed = KernelError::map;
-    let mut map =
-        Array::<_, ClassAction>::try_from(pins::open(directory, "CLASSES")?).map_err(failed("CLASSES"))?;
-    for (class, action) in (0..MAX_CLASSES).zip(classes) {
-        map.set(class, action, 0).map_err(failed("CLASSES"))?;
+    PolicyMaps::open(directory)?.write(services, classes)
+}
+
+/// `SERVICES` and `CLASSES`, opened: whoever holds them can write a policy without any capability.
+pub struct PolicyMaps {
+    services: Array<MapData, ServiceAction>,
+    classes: Array<MapData, ClassAction>,
+}
+
+impl std::fmt::Debug for PolicyMaps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicyMaps").finish_non_exhaustive()
     }
-    let mut map = Array::<_, ServiceAction>::try_from(pins::open(directory, "SERVICES")?)
-        .map_err(failed("SERVICES"))?;
-    let named: BTreeMap<u32, ServiceAction> =
-        services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
-    for service in 0..MAX_SERVICES {
-        map.set(service, named.get(&service).unwrap_or(&ServiceAction::NONE), 0)
-            .map_err(failed("SERVICES"))?;
+}
+
+impl PolicyMaps {
+    /// Opens the pinned maps.
+    ///
+    /// # Errors
+    /// No pins, or not writable.
+    pub fn open(directory: &Path) -> Result<Self, KernelError> {
+        Ok(Self {
+            services: Array::try_from(pins::open(directory, "SERVICES")?)
+                .map_err(KernelError::map("SERVICES"))?,
+            classes: Array::try_from(pins::open(directory, "CLASSES")?)
+                .map_err(KernelError::map("CLASSES"))?,
+        })
     }
-    Ok(())
+
+    /// Writes a policy: classes first, so that no service points to an action that is not there. A service that it does
+    /// not name is left alone, also where the policy before had an action for it.
+    ///
+    /// # Errors
+    /// A map could not be written.
+    pub fn write(
+        &mut self,
+        services: &[(u16, ServiceAction)],
+        classes: &[ClassAction],
+    ) -> Result<(), KernelError> {
+        for (class, action) in (0..MAX_CLASSES).zip(classes) {
+            self.classes.set(class, action, 0).map_err(KernelError::map("CLASSES"))?;
+        }
+        let named: BTreeMap<u32, ServiceAction> =
+            services.iter().map(|(id, action)| (u32::from(*id), *action)).collect();
+        for service in 0..MAX_SERVICES {
+            let action = named.get(&service).unwrap_or(&ServiceAction::NONE);
+            self.services.set(service, action, 0).map_err(KernelError::map("SERVICES"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Forgets what an earlier agent said of interfaces: their indices may be others' by now.
