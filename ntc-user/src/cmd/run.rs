@@ -226,7 +226,7 @@ async fn follow(models: Switch, mut hangup: Signal) {
         // What came of it, the switch tells.
         let _ = tokio::task::spawn_blocking(move || models.load(None)).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn sleep(duration: Option<Duration>) {
