@@ -131,10 +131,7 @@ pub async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let refused = match check(&shared, peer, &request) {
-        Ok(()) => None,
-        Err(problem) => Some(problem),
-    };
+    let refused = check(&shared, peer, &request).err();
     let response = match refused {
         None => next.run(request).await,
         Some(problem) => problem.into_response(),
