@@ -25,6 +25,8 @@ pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
     let others = pins::other_versions(path);
     for other in &others {
         pins::remove_other_version(other)?;
+        // Of its agent, if that was killed.
+        listen::remove_left(other);
         eprintln!("ntc: removed {}, of another version", other.display());
     }
     if !path.exists() {
