@@ -52,8 +52,8 @@ impl LabelWriter {
         let mut writer = Self {
             flows,
             latest_epoch: 0,
-            short: VecDeque::new(),
-            complete: VecDeque::new(),
+            short: VecDeque::with_capacity(entries(capacity) + 1),
+            complete: VecDeque::with_capacity(entries(capacity) + 1),
             capacity,
             labels,
         };
@@ -121,8 +121,8 @@ impl LabelWriter {
                     None => break,
                 },
             };
-            // It may be another flow's by now, or rest on a complete sequence and stand in the other queue, too.
-            let stands = |known: &Label| known.start_ns == oldest.1 && is_complete(known) == complete;
+            // It may have been written again, for this flow or another: that one stands behind, or in the other queue.
+            let stands = |known: &Label| known.set_at_ns == oldest.1 && is_complete(known) == complete;
             if self.labels.get(&oldest.0, 0).is_ok_and(|known| stands(&known)) {
                 forget(&mut self.labels, &oldest.0)?;
             }
@@ -137,12 +137,13 @@ impl LabelWriter {
     fn remember(&mut self, key: FlowKey, label: &Label) {
         let complete = is_complete(label);
         let queue = if complete { &mut self.complete } else { &mut self.short };
-        queue.push_back((key, label.start_ns));
-        // Labels that ended by themselves leave their entries behind; they may not outgrow the map.
-        if queue.len() > 2 * self.capacity {
+        queue.push_back((key, label.set_at_ns));
+        // Labels that ended by themselves, or were written again, leave their entries behind; they may not outgrow the
+        // map. Of each label one entry stands, so a good part of them goes.
+        if queue.len() > entries(self.capacity) {
             let labels = &self.labels;
-            queue.retain(|(key, start_ns)| {
-                let stands = |known: &Label| known.start_ns == *start_ns && is_complete(known) == complete;
+            queue.retain(|(key, set_at_ns)| {
+                let stands = |known: &Label| known.set_at_ns == *set_at_ns && is_complete(known) == complete;
                 labels.get(key, 0).is_ok_and(|known| stands(&known))
             });
         }
@@ -204,6 +205,11 @@ impl LabelSweeper {
         self.flows.free_ended(clock::monotonic_ns(), &self.rule);
         Ok(removed)
     }
+}
+
+/// Entries of a queue before it is gone through: all at once, so that memory is what it is from the start.
+const fn entries(capacity: usize) -> usize {
+    capacity + capacity / 4
 }
 
 /// Removes a label; gone already is as good.
