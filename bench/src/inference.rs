@@ -67,7 +67,7 @@ impl Bare {
 pub fn measure(rounds: usize) -> Result<Report> {
     let mut report = Report::new("inference", "flows/s on one thread");
     for folder in bundles()? {
-        let mut model = Model::load(Some(&folder), None)?;
+        let mut model = Model::new(&Bundle::open(&folder)?, None)?;
         let mut bare = Bare::load(Some(&folder))?;
         let features = features();
         let mut answers = Vec::new();

@@ -17,6 +17,8 @@ Read in this order; a module imports only from those before it:
     report         docs/study: tables and plots beside the paper's figures
     card, export   the bundle: model.onnx, model.toml, vectors.json, card.md
     bundle         a bundle out of the study
+    label          nDPI's labels for one's own captures, in an environment of its own
+    adapters       CESNET's, MIRAGE's and NFStream's formats
     __main__       the command line
 """
 

@@ -20,7 +20,7 @@ def main():
     corpus.add_argument("--flows", type=Path, default=WORK / "flows.parquet",
                         help="Parquet of `ntc extract --flow-rule corpus` (%(default)s)")
     corpus.add_argument("--labels", type=Path, default=CORPUS / "train" / "labels.csv.zst", help="plain or .zst")
-    corpus.add_argument("--classes", type=Path, default=CORPUS / "classes.csv",
+    corpus.add_argument("--classes", type=Path, default=catalogue.CLASSES,
                         help="protocol and category to class (%(default)s)")
     corpus.add_argument("--work", type=Path, default=WORK, help="checkpoints (%(default)s)")
     corpus.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -45,7 +45,7 @@ def main():
 
     verb = verbs.add_parser("catalogue", help="append the services of a label file to services.csv")
     verb.add_argument("--labels", type=Path, required=True)
-    verb.add_argument("--classes", type=Path, default=CORPUS / "classes.csv")
+    verb.add_argument("--classes", type=Path, default=catalogue.CLASSES)
 
     arguments = parser.parse_args()
     return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
@@ -111,7 +111,9 @@ def run_report(arguments):
 def run_port_table(arguments):
     text = ports.table_csv(ports.tables(read(arguments)))
     ports.COMMITTED.write_text(text, encoding="utf-8")
-    print(f"{hashlib.sha256(text.encode()).hexdigest()}  {ports.COMMITTED}")
+    digest = f"{hashlib.sha256(text.encode()).hexdigest()}  {ports.COMMITTED.name}\n"
+    Path(f"{ports.COMMITTED}.sha256").write_text(digest, encoding="utf-8")
+    print(digest, end="")
     return 0
 
 

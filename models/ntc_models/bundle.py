@@ -5,7 +5,7 @@
     random, paper's recipe            for comparison with papers
 """
 
-from . import export, runs, study
+from . import evaluate, export, runs, study, train
 
 BASELINES = {"majority": "majority", "port_table": "port-table"}  # in the manifest: the run's architecture
 
@@ -29,8 +29,19 @@ def make(name, out, corpus, work, device, results, say=print):
         training={"run": final.id, "epochs": final.epochs, "seed": final.seed, "recipe": final.recipe,
                   "split_sha256": strangers["split_sha256"], "code_sha256": shipped["code_sha256"]},
         evaluation={"by_repository": beside(found, "strangers", "by-repository"),
-                    "random": beside(found, "random", "random"), "answered": strangers["answered"]},
+                    "random": beside(found, "random", "random"), "answered": strangers["answered"],
+                    "all": on_all(trained, corpus, strangers["temperature"])},
         by_protocol=strangers["by_protocol"])
+
+
+def on_all(trained, corpus, temperature):
+    """PyTorch's figures of the network that ships, on all that it was trained on: no measure of how good it is, but
+    what `ntc eval` has to find as well.
+    """
+    probability = train.probabilities(train.logits_of(trained.network, corpus.flows.packets, "cpu"), temperature)
+    answers = evaluate.answer(probability, trained.labels, corpus.catalogue)
+    return {level: evaluate.evaluate(corpus.flows, answers, trained.labels, corpus.catalogue, level,
+                                     corpus.port_labels[level]) for level in evaluate.LEVELS}
 
 
 def beside(found, key, split):

@@ -19,6 +19,7 @@ MAX_RANK = 300  # later flows of one label in one capture are near-copies
 
 MODELS = Path(__file__).resolve().parent.parent
 CATALOGUE = MODELS / "services.csv"
+CLASSES = MODELS / "classes.csv"
 NDPI_PROTOCOLS = MODELS / "ndpi-protocols.csv"
 UNKNOWN = "unknown"
 

@@ -36,6 +36,8 @@ def test_the_same_data_give_the_same_bundle(made):
     assert manifest["evaluation"]["by_repository"]["protocol"]["accuracy"] == pytest.approx(
         strangers["figures"]["protocol"]["accuracy"], abs=1e-4)
     assert manifest["evaluation"]["random"]["protocol"]["port_table"]["accuracy"] == 1.0
+    shipped = manifest["evaluation"]["all"]["class"]
+    assert (shipped["flows"], shipped["known_flows"], shipped["labels"]) == (480, 480, 2)
     card = (first / "card.md").read_text()
     assert "RNN-1 of Lopez-Martin" in card and "LSTM(100) - FC(100) - FC(N)" in card
 

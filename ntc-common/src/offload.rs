@@ -19,6 +19,7 @@ pub struct Offload {
 }
 
 /// What came of taking a packet apart.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// One packet on the wire after all.
@@ -55,7 +56,8 @@ impl Offload {
             return Split::Unknown;
         };
         let payload_len = packet.payload_len - tunnel_len;
-        let segments = payload_len.div_ceil(self.segment_len);
+        // Headers alone are a packet, too.
+        let segments = if payload_len == 0 { 1 } else { payload_len.div_ceil(self.segment_len) };
         if segments > MAX_SEGMENTS || (self.segments != 0 && segments != self.segments) {
             return Split::Unknown;
         }

@@ -48,6 +48,8 @@ pub struct Packet {
     pub vlan: u16,
     /// Bytes before the IP header.
     pub ip_offset: u16,
+    /// Bytes before the TCP or UDP header.
+    pub transport_offset: u16,
     /// The IP length field was 0 and the packet's own length was taken: an offloaded frame, or a jumbogram
     /// (RFC 2675).
     pub zero_ip_len: bool,
@@ -71,6 +73,7 @@ impl Packet {
         dscp: 0,
         vlan: NO_VLAN,
         ip_offset: 0,
+        transport_offset: 0,
         zero_ip_len: false,
         jumbo: false,
         segments: 1,
@@ -82,6 +85,12 @@ impl Packet {
     pub const fn wire_bytes(&self) -> u64 {
         let header_len = self.ip_len - self.payload_len;
         self.ip_len as u64 + (self.segments - 1) as u64 * (header_len + self.segment_len) as u64
+    }
+
+    /// The same with the headers before IP, which each of them has.
+    #[inline(always)]
+    pub const fn wire_bytes_with_link(&self) -> u64 {
+        self.wire_bytes() + self.segments as u64 * self.ip_offset as u64
     }
 
     /// A SYN without ACK: somebody opens a connection.

@@ -4,7 +4,7 @@ use crate::{
     error::ParseError,
     key::{Address, IPPROTO_TCP, IPPROTO_UDP},
     limits::MAX_EXTENSION_HEADERS,
-    link::{self, IpVersion, LinkType, Network},
+    link::{self, IpVersion, LinkType},
     packet::Packet,
     source::PacketSource,
 };
@@ -15,6 +15,7 @@ const IPV6_FRAGMENT: u8 = 44;
 const IPV6_AUTHENTICATION: u8 = 51;
 const IPV6_DESTINATION: u8 = 60;
 
+const ETHERNET_HEADER: usize = 14;
 const IPV6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 
@@ -24,7 +25,6 @@ struct Ip {
     destination: Address,
     version: u8,
     protocol: u8,
-    dscp: u8,
     /// Whole packet in bytes.
     len: usize,
     /// Where the TCP or UDP header begins, from the packet's first byte.
@@ -47,18 +47,53 @@ struct Ip {
 #[inline(always)]
 pub fn parse<S: PacketSource>(source: &S, link: LinkType, packet: &mut Packet) -> Result<(), ParseError> {
     let network = link::network(source, link)?;
-    let ip = match network.version {
-        IpVersion::V4 => ipv4(source, network.offset)?,
-        IpVersion::V6 => ipv6(source, network.offset)?,
+    packet.vlan = network.vlan;
+    if network.offset == ETHERNET_HEADER {
+        // Most packets: a copy of its own, in which the processor waits for no offset.
+        return internet(source, network.version, ETHERNET_HEADER, packet);
+    }
+    let start = through_memory(&mut packet.ip_offset, network.offset);
+    internet(source, network.version, start, packet)
+}
+
+/// Reads the packet's IP header, which begins at `start`, and what follows it.
+#[inline(always)]
+fn internet<S: PacketSource>(
+    source: &S,
+    version: IpVersion,
+    start: usize,
+    packet: &mut Packet,
+) -> Result<(), ParseError> {
+    let ip = match version {
+        IpVersion::V4 => ipv4(source, start, packet)?,
+        IpVersion::V6 => ipv6(source, start, packet)?,
     };
-    if !source.reaches(network.offset + ip.len) {
+    if !source.reaches(start + ip.len) {
         return Err(ParseError::LengthBeyondPacket);
     }
-    transport(source, &network, &ip, packet)
+    transport(source, start, &ip, packet)
+}
+
+/// Offsets have 15 bits at most: link headers, 40 bytes, and extension headers of 2 KiB each.
+const OFFSET: usize = 0x7fff;
+const _: () = assert!(IPV6_HEADER + MAX_EXTENSION_HEADERS * 2048 + 256 < OFFSET);
+
+/// Keeps an offset in the packet, and reads it back from there. The kernel's verifier follows values in registers and on
+/// the stack, not in maps: so all ways on which the parser may have come here are one way to it from here on, where it
+/// would verify the rest once for each number of tags, labels and extension headers.
+#[inline(always)]
+fn through_memory(field: &mut u16, offset: usize) -> usize {
+    let field = &raw mut *field;
+    // SAFETY: a field that is the caller's alone; volatile, or the compiler would keep the value in its register.
+    let kept = unsafe {
+        field.write_volatile(offset as u16);
+        field.read_volatile()
+    };
+    usize::from(kept) & OFFSET
 }
 
 #[inline(always)]
-fn ipv4<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
+fn ipv4<S: PacketSource>(source: &S, start: usize, packet: &mut Packet) -> Result<Ip, ParseError> {
     let header: [u8; 20] = source.read(start).ok_or(ParseError::TruncatedIp)?;
     if header[0] >> 4 != 4 {
         return Err(ParseError::BadIpVersion);
@@ -77,12 +112,12 @@ fn ipv4<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
     if len < header_len {
         return Err(ParseError::BadIpLength);
     }
+    packet.dscp = header[1] >> 2;
     Ok(Ip {
         source: Address::mapped([header[12], header[13], header[14], header[15]]),
         destination: Address::mapped([header[16], header[17], header[18], header[19]]),
         version: 4,
         protocol: header[9],
-        dscp: header[1] >> 2,
         len,
         transport: start + header_len,
         first_fragment: fragment & 0x2000 != 0,
@@ -92,7 +127,7 @@ fn ipv4<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
 }
 
 #[inline(always)]
-fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
+fn ipv6<S: PacketSource>(source: &S, start: usize, packet: &mut Packet) -> Result<Ip, ParseError> {
     let fixed: [u8; 8] = source.read(start).ok_or(ParseError::TruncatedIp)?;
     let addresses: [Address; 2] = source.read(start + 8).ok_or(ParseError::TruncatedIp)?;
     if fixed[0] >> 4 != 6 {
@@ -104,7 +139,9 @@ fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
     if len < IPV6_HEADER {
         return Err(ParseError::BadIpLength);
     }
-    let (mut next, mut offset) = (fixed[6], start + IPV6_HEADER);
+    packet.dscp = (u16::from_be_bytes([fixed[0], fixed[1]]) >> 6) as u8 & 0x3f;
+    let mut next = fixed[6];
+    let mut offset = start + IPV6_HEADER;
     let mut first_fragment = false;
     for _ in 0..MAX_EXTENSION_HEADERS {
         let size = match next {
@@ -131,7 +168,7 @@ fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
             }
             _ => break,
         };
-        offset += size;
+        offset = through_memory(&mut packet.transport_offset, offset + size);
     }
     match next {
         IPV6_HOP_BY_HOP | IPV6_ROUTING | IPV6_DESTINATION | IPV6_FRAGMENT | IPV6_AUTHENTICATION => {
@@ -147,7 +184,6 @@ fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
         destination: addresses[1],
         version: 6,
         protocol: next,
-        dscp: (u16::from_be_bytes([fixed[0], fixed[1]]) >> 6) as u8 & 0x3f,
         len,
         transport: offset,
         first_fragment,
@@ -159,14 +195,15 @@ fn ipv6<S: PacketSource>(source: &S, start: usize) -> Result<Ip, ParseError> {
 #[inline(always)]
 fn transport<S: PacketSource>(
     source: &S,
-    network: &Network,
+    start: usize,
     ip: &Ip,
     packet: &mut Packet,
 ) -> Result<(), ParseError> {
-    let segment = (network.offset + ip.len).saturating_sub(ip.transport);
+    let offset = ip.transport;
+    let segment = (start + ip.len).saturating_sub(offset);
     let (ports, header_len, window, tcp_flags) = match ip.protocol {
         IPPROTO_TCP => {
-            let header: [u8; 20] = source.read(ip.transport).ok_or(ParseError::TruncatedTransport)?;
+            let header: [u8; 20] = source.read(offset).ok_or(ParseError::TruncatedTransport)?;
             let header_len = usize::from(header[12] >> 4) * 4;
             if header_len < 20 || header_len > segment {
                 return Err(ParseError::BadTcpHeaderLength);
@@ -175,7 +212,7 @@ fn transport<S: PacketSource>(
             ([header[0], header[1], header[2], header[3]], header_len, window, header[13])
         }
         IPPROTO_UDP => {
-            let header: [u8; UDP_HEADER] = source.read(ip.transport).ok_or(ParseError::TruncatedTransport)?;
+            let header: [u8; UDP_HEADER] = source.read(offset).ok_or(ParseError::TruncatedTransport)?;
             if segment < UDP_HEADER {
                 return Err(ParseError::BadUdpLength);
             }
@@ -200,9 +237,8 @@ fn transport<S: PacketSource>(
     packet.ip_len = ip.len as u32;
     packet.window = window;
     packet.tcp_flags = tcp_flags;
-    packet.dscp = ip.dscp;
-    packet.vlan = network.vlan;
-    packet.ip_offset = network.offset as u16;
+    packet.ip_offset = start as u16;
+    packet.transport_offset = offset as u16;
     packet.zero_ip_len = ip.zero_len;
     packet.jumbo = ip.jumbo;
     packet.segments = 1;

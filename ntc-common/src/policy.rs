@@ -198,7 +198,7 @@ shared_struct! {
 
 shared_struct! {
     /// Per-CPU counts of what left by tc egress: value of `CLASS_COUNTERS` by class, of `SERVICE_COUNTERS` by service id.
-    /// A super-packet counts as the qdisc counts it: by its wire packets and their bytes.
+    /// As in the ledger, a super-packet (GSO, GRO) counts as the packets that it is on the wire.
     pub struct ClassCounter: 16 {
         /// Packets.
         pub packets: u64,
@@ -208,7 +208,7 @@ shared_struct! {
 }
 
 shared_struct! {
-    /// Per-CPU counts of the enforcement programs: value of `ENFORCEMENT`.
+    /// Per-CPU counts of the enforcement programs, of wire packets: value of `ENFORCEMENT`.
     pub struct Enforcement: 80 {
         /// Packets that reached tc ingress.
         pub ingress: u64,

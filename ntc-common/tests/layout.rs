@@ -12,9 +12,11 @@ use ntc_common::{
     label::{Heartbeat, Label, Stage},
     ledger::{Ledger, NOT_FLOW},
     policy::{
-        ClassAction, ClassCounter, Enforcement, ExistingDscp, MARK_MASK_DEFAULT, ServiceAction, mark_of,
+        ClassAction, ClassCounter, Enforcement, ExistingDscp, MARK_MASK_DEFAULT, PolicyTable, PolicyText,
+        ServiceAction, mark_of,
     },
     record::PacketRecord,
+    rules::Rule,
 };
 
 #[test]
@@ -28,9 +30,12 @@ fn sizes_are_the_abi() {
         ("Label", size_of::<Label>(), 32),
         ("Heartbeat", size_of::<Heartbeat>(), 16),
         ("ServiceAction", size_of::<ServiceAction>(), 4),
-        ("ClassAction", size_of::<ClassAction>(), 12),
+        ("ClassAction", size_of::<ClassAction>(), 16),
+        ("Rule", size_of::<Rule>(), 48),
+        ("PolicyTable", size_of::<PolicyTable>(), 18_448),
+        ("PolicyText", size_of::<PolicyText>(), 65_536),
         ("ClassCounter", size_of::<ClassCounter>(), 16),
-        ("Enforcement", size_of::<Enforcement>(), 56),
+        ("Enforcement", size_of::<Enforcement>(), 80),
     ];
     for (name, size, expected) in sizes {
         assert_eq!(size, expected, "{name}");
@@ -49,8 +54,9 @@ fn places_that_other_programs_rely_on() {
     assert_eq!(offset_of!(Label, start_ns), 0);
     assert_eq!(offset_of!(Label, service), 20);
     assert_eq!(offset_of!(Label, confidence), 22);
-    assert_eq!(offset_of!(Label, stage), 24);
-    assert_eq!(offset_of!(Label, class), 25);
+    assert_eq!(offset_of!(Label, acts_as), 24);
+    assert_eq!(offset_of!(Label, stage), 28);
+    assert_eq!(offset_of!(Label, class), 29);
     assert_eq!(offset_of!(Heartbeat, deadline), 0);
     assert_eq!(offset_of!(PacketRecord, start_ns), 40);
 }

@@ -237,6 +237,13 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
+#[test]
+fn headers_alone_are_one_packet() {
+    let mut taken = packet(IPPROTO_UDP, 28, 0, 0);
+    assert_eq!(offload(1, 100).split(&mut taken), Split::One);
+    assert_eq!(taken.segments, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -12,9 +12,7 @@
 
 use ntc_common::{
     label::Label,
-    link::LinkType,
     packet::Packet,
-    parse::parse,
     policy::{
         ClassAction, Enforcement, ExistingDscp, PolicyTable,
         interface_flags::INSIDE,
@@ -25,98 +23,112 @@ use ntc_common::{
 };
 
 use crate::{
-    dscp, heartbeat, labels, policy, rules,
+    dscp, heartbeat, labels,
+    parser::{self, PARSED, Parse as _},
+    policy::{self, Wire},
+    rules,
     scratch::{self, Scratch},
-    source::Skb,
+    source::{Metadata as _, Skb},
 };
+
+/// What is decided by: a packet, and the policy that counts for it.
+struct Case {
+    packet: &'static Packet,
+    /// Which of the two.
+    slot: u32,
+    table: &'static PolicyTable,
+}
 
 /// At tc ingress: mark and code point. Not the priority: `ip_forward()` sets its own for IPv4. `true`: drop it.
 #[inline(always)]
-pub fn ingress(skb: &Skb, link: LinkType, flags: u32) -> bool {
+pub fn ingress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
     let Some(counts) = policy::this_cpu() else { return false };
-    counts.ingress += 1;
-    let Some((slot, table, packet)) = begin(skb, link, counts) else { return false };
-    let class = match if flags & INSIDE != 0 { by_rule(skb, link, slot, table) } else { None } {
-        Some(0) => {
-            counts.unlabelled += 1;
-            return false;
-        }
-        Some(class) => {
-            counts.by_rule += 1;
-            class
-        }
-        None => match labels::get(&packet.key).map_or(0, |label| table.by_label(label)) {
-            0 => {
-                counts.unlabelled += 1;
-                return false;
-            }
-            class => {
-                counts.labelled += 1;
-                class
-            }
-        },
+    let (case, packets) = begin(skb, raw_ip, counts);
+    counts.ingress += packets;
+    let Some(case) = case else { return false };
+    let ruled = if flags & INSIDE != 0 { by_rule(skb, raw_ip, &case) } else { None };
+    let class = match ruled {
+        Some(class) => class,
+        None => labels::get(&case.packet.key).map_or(0, |label| case.table.by_label(label)),
     };
-    apply(skb, packet, table, table.action(class), counts)
+    if class == 0 {
+        counts.unlabelled += packets;
+        return false;
+    }
+    if ruled.is_some() {
+        counts.by_rule += packets;
+    } else {
+        counts.labelled += packets;
+    }
+    apply(skb, &case, case.table.action(class), packets, counts)
 }
 
 /// At tc egress: priority as well. `true`: drop it.
 #[inline(always)]
-pub fn egress(skb: &Skb, link: LinkType, flags: u32) -> bool {
+pub fn egress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
     let Some(counts) = policy::this_cpu() else { return false };
-    counts.egress += 1;
-    let Some((slot, table, packet)) = begin(skb, link, counts) else { return false };
-    let Some(class) = class_at_egress(skb, link, flags, (slot, table), packet, counts) else {
-        counts.unlabelled += 1;
+    let (case, packets) = begin(skb, raw_ip, counts);
+    counts.egress += packets;
+    let Some(case) = case else { return false };
+    // SAFETY: the context of the running program is valid for reading.
+    let len = unsafe { (*skb.raw()).len };
+    // One packet's length is the buffer's: Ethernet pads.
+    let bytes = if packets == 1 { len.into() } else { case.packet.wire_bytes_with_link() };
+    let wire = Wire { packets, bytes };
+    let class = class_at_egress(skb, raw_ip, flags, &case, wire, counts);
+    if class == 0 {
+        counts.unlabelled += packets;
         return false;
-    };
-    let action = table.action(class);
-    policy::count_class(class, skb);
-    if apply(skb, packet, table, action, counts) {
+    }
+    let action = case.table.action(class);
+    policy::count_class(class, wire);
+    if apply(skb, &case, action, packets, counts) {
         return true;
     }
-    if action.priority != 0 && table.flags & DRY_RUN == 0 {
+    if action.priority != 0 && case.table.flags & DRY_RUN == 0 {
         // SAFETY: the context of the running program; tc programs may write the priority.
         unsafe { (*skb.raw()).priority = action.priority };
     }
     false
 }
 
+/// 0: left alone.
 #[inline(always)]
 fn class_at_egress(
     skb: &Skb,
-    link: LinkType,
+    raw_ip: u32,
     flags: u32,
-    (slot, table): (u32, &PolicyTable),
-    packet: &Packet,
+    case: &Case,
+    wire: Wire,
     counts: &mut Enforcement,
-) -> Option<u8> {
+) -> u8 {
+    let Case { packet, slot, table } = *case;
     // SAFETY: the context of the running program is valid for reading.
     let mark = unsafe { (*skb.raw()).mark };
     // Most packets carry none.
     let marked = if mark & table.mark_mask == 0 { 0 } else { rules::class_by_mark(slot, mark) };
     if marked != 0 && flags & INSIDE == 0 {
-        counts.by_mark += 1;
-        return Some(marked);
+        counts.by_mark += wire.packets;
+        return marked;
     }
-    if let Some(class) = by_rule(skb, link, slot, table) {
-        if class == 0 {
-            return None;
+    if let Some(class) = by_rule(skb, raw_ip, case) {
+        if class != 0 {
+            counts.by_rule += wire.packets;
         }
-        counts.by_rule += 1;
-        return Some(class);
+        return class;
     }
     let label: Option<&Label> = labels::get(&packet.key);
     if let Some(label) = label {
-        policy::count_service(label.service, skb);
+        policy::count_service(label.service, wire);
         let class = table.by_label(label);
         if class != 0 {
-            counts.labelled += 1;
-            return Some(class);
+            counts.labelled += wire.packets;
+            return class;
         }
     }
     if marked != 0 {
-        counts.by_mark += 1;
-        return Some(marked);
+        counts.by_mark += wire.packets;
+        return marked;
     }
     let class = match label {
         None => table.unlabelled,
@@ -124,70 +136,76 @@ fn class_at_egress(
         // Sure, and the policy leaves this service alone.
         Some(_) => 0,
     };
-    if class == 0 {
-        return None;
+    if class != 0 {
+        counts.by_default += wire.packets;
     }
-    counts.by_default += 1;
-    Some(class)
+    class
 }
 
-/// The policy and the packet, if labels count and it can have a class; else it is counted as left alone.
+/// The packet, if labels count and it can have a class, else it is counted as left alone; and how many it is on the wire.
 #[inline(always)]
-fn begin(
-    skb: &Skb,
-    link: LinkType,
-    counts: &mut Enforcement,
-) -> Option<(u32, &'static PolicyTable, &'static Packet)> {
+fn begin(skb: &Skb, raw_ip: u32, counts: &mut Enforcement) -> (Option<Case>, u64) {
     if !heartbeat::fresh() {
-        counts.stale += 1;
-        return None;
+        let packets = counted(skb);
+        counts.stale += packets;
+        return (None, packets);
     }
-    let Scratch { packet, .. } = scratch::this_cpu()?;
-    if parse(skb, link, packet).is_err() {
-        counts.unlabelled += 1;
-        return None;
+    let Some(Scratch { packet, .. }) = scratch::this_cpu() else { return (None, 0) };
+    if skb.parse(packet, raw_ip) != PARSED {
+        let packets = counted(skb);
+        counts.unlabelled += packets;
+        return (None, packets);
     }
-    let slot = policy::slot()?;
-    Some((slot, policy::table(slot)?, packet))
+    if let Some(offload) = skb.offload() {
+        parser::split(&offload, packet);
+    }
+    let packets = u64::from(packet.segments);
+    let Some(slot) = policy::slot() else { return (None, packets) };
+    let Some(table) = policy::table(slot) else { return (None, packets) };
+    (Some(Case { packet, slot, table }), packets)
+}
+
+/// Wire packets by the kernel's count alone.
+#[inline(always)]
+fn counted(skb: &Skb) -> u64 {
+    match skb.offload() {
+        Some(offload) => offload.segments.max(1).into(),
+        None => 1,
+    }
 }
 
 #[inline(always)]
-fn by_rule(skb: &Skb, link: LinkType, slot: u32, table: &PolicyTable) -> Option<u8> {
-    if table.rule_count == 0 {
+fn by_rule(skb: &Skb, raw_ip: u32, case: &Case) -> Option<u8> {
+    if case.table.rule_count == 0 {
         return None;
     }
     let mut macs = [0; 2];
-    if table.flags & READS_MAC != 0
-        && matches!(link, LinkType::Ethernet)
+    if case.table.flags & READS_MAC != 0
+        && raw_ip == 0
         && let Some([to, from]) = skb.read::<[[u8; 6]; 2]>(0)
     {
         macs = [mac(to), mac(from)];
     }
-    rules::class_by_rule(slot, macs)
+    rules::class_by_rule(case.slot, macs)
 }
 
 #[inline(always)]
-fn apply(
-    skb: &Skb,
-    packet: &Packet,
-    table: &PolicyTable,
-    action: &ClassAction,
-    counts: &mut Enforcement,
-) -> bool {
+fn apply(skb: &Skb, case: &Case, action: &ClassAction, packets: u64, counts: &mut Enforcement) -> bool {
+    let Case { packet, table, .. } = *case;
     if action.drop != 0 {
-        counts.dropped += 1;
+        counts.dropped += packets;
         return table.flags & DRY_RUN == 0;
     }
     let writes = action.dscp != packet.dscp && ExistingDscp::writes(action.existing_dscp, packet.dscp);
     if table.flags & DRY_RUN != 0 {
-        counts.remarked += u64::from(writes);
+        counts.remarked += if writes { packets } else { 0 };
         return false;
     }
     let mask = table.mark_mask;
     // SAFETY: the context of the running program; tc programs may write the mark.
     unsafe { (*skb.raw()).mark = ((*skb.raw()).mark & !mask) | (action.mark & mask) };
     if writes && dscp::write(skb, packet, action.dscp) {
-        counts.remarked += 1;
+        counts.remarked += packets;
     }
     false
 }

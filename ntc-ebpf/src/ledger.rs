@@ -14,14 +14,12 @@ pub fn this_cpu() -> Option<&'static mut Ledger> {
     Some(unsafe { &mut *ledger })
 }
 
-/// Counts a buffer that stood for several packets, or would not tell for how many.
+/// Counts a buffer that stood for several packets, or would not tell for how many: `split` is a [`Split`] as a number.
 #[inline(always)]
-pub fn offloaded(ledger: &mut Ledger, split: Split) {
-    match split {
-        Split::One => {}
-        Split::Several => ledger.super_packets += 1,
-        Split::Unknown => {
-            ledger.super_packets += 1;
+pub fn offloaded(ledger: &mut Ledger, split: u32) {
+    if split != Split::One as u32 {
+        ledger.super_packets += 1;
+        if split == Split::Unknown as u32 {
             ledger.unsplit += 1;
         }
     }

@@ -31,6 +31,7 @@ mod interfaces;
 mod labels;
 mod ledger;
 mod packets;
+mod parser;
 mod policy;
 mod rules;
 mod scratch;
@@ -45,7 +46,6 @@ use aya_ebpf::{
     programs::{SkBuffContext, TcContext, XdpContext},
 };
 use ntc_common::{
-    link::LinkType,
     policy::interface_flags,
     witness::{TC_EGRESS, TC_INGRESS, XDP},
 };
@@ -57,7 +57,7 @@ use crate::source::{Skb, XdpBytes};
 pub fn ntc_xdp(ctx: XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     witness::ran(ifindex, XDP);
-    let outcome = capture::packet(&XdpBytes::new(&ctx), LinkType::Ethernet, ifindex);
+    let outcome = capture::packet(&XdpBytes::new(&ctx), 0, ifindex);
     log(&ctx, outcome);
     XDP_PASS
 }
@@ -69,9 +69,9 @@ pub fn ntc_tc_ingress(ctx: TcContext) -> i32 {
     let (ifindex, flags) = (skb.ifindex(), interfaces::flags(skb.ifindex()));
     witness::ran(ifindex, TC_INGRESS);
     if flags & interface_flags::CAPTURED_AT_TC != 0 {
-        log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
+        log(&ctx, capture::packet(&skb, raw_ip(flags), ifindex));
     }
-    if flags & interface_flags::ENFORCED != 0 && enforce::ingress(&skb, link_type(flags), flags) {
+    if flags & interface_flags::ENFORCED != 0 && enforce::ingress(&skb, raw_ip(flags), flags) {
         return TC_ACT_SHOT;
     }
     // Other programs on the hook have their say.
@@ -85,18 +85,19 @@ pub fn ntc_tc_egress(ctx: TcContext) -> i32 {
     let (ifindex, flags) = (skb.ifindex(), interfaces::flags(skb.ifindex()));
     witness::ran(ifindex, TC_EGRESS);
     if interfaces::accounts_at_egress(flags, skb.ingress_ifindex()) {
-        log(&ctx, capture::packet(&skb, link_type(flags), ifindex));
+        log(&ctx, capture::packet(&skb, raw_ip(flags), ifindex));
     }
-    if flags & interface_flags::ENFORCED != 0 && enforce::egress(&skb, link_type(flags), flags) {
+    if flags & interface_flags::ENFORCED != 0 && enforce::egress(&skb, raw_ip(flags), flags) {
         return TC_ACT_SHOT;
     }
     TC_ACT_UNSPEC
 }
 
-/// How packets begin on an interface with these flags.
+/// Not 0 if packets begin with the IP header on an interface with these flags. A number all the way, not a branch: what
+/// follows would be verified once for each.
 #[inline(always)]
-const fn link_type(flags: u32) -> LinkType {
-    if flags & interface_flags::NO_LINK_HEADER != 0 { LinkType::RawIp } else { LinkType::Ethernet }
+const fn raw_ip(flags: u32) -> u32 {
+    flags & interface_flags::NO_LINK_HEADER
 }
 
 /// Moves the deadline of all labels. The agent runs it once a second by `BPF_PROG_TEST_RUN`, since only the

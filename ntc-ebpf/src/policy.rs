@@ -10,8 +10,6 @@ use ntc_common::{
     policy::{ClassCounter, Enforcement, PolicyTable, PolicyText},
 };
 
-use crate::source::Skb;
-
 #[btf_map]
 static POLICY: Array<PolicyTable, 2> = Array::new();
 
@@ -45,29 +43,37 @@ pub fn table(slot: u32) -> Option<&'static PolicyTable> {
 
 /// Counts what leaves in a class.
 #[inline(always)]
-pub fn count_class(class: u8, skb: &Skb) {
+pub fn count_class(class: u8, wire: Wire) {
     if let Some(counter) = CLASS_COUNTERS.get_ptr_mut(class.into()) {
-        add(counter, skb);
+        wire.add_to(counter);
     }
 }
 
 /// Counts what leaves of a service.
 #[inline(always)]
-pub fn count_service(service: u16, skb: &Skb) {
+pub fn count_service(service: u16, wire: Wire) {
     if let Some(counter) = SERVICE_COUNTERS.get_ptr_mut(service.into()) {
-        add(counter, skb);
+        wire.add_to(counter);
     }
 }
 
-/// As the qdisc will count it (`qdisc_bstats_update`).
-#[inline(always)]
-fn add(counter: *mut ClassCounter, skb: &Skb) {
-    // SAFETY: the context of the running program is valid for reading.
-    let (segments, bytes) = unsafe { ((*skb.raw()).gso_segs, (*skb.raw()).wire_len) };
-    // SAFETY: this CPU's own slot.
-    let counter = unsafe { &mut *counter };
-    counter.packets += u64::from(segments.max(1));
-    counter.bytes += u64::from(bytes);
+/// What a buffer is on the wire.
+#[derive(Clone, Copy)]
+pub struct Wire {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, link headers included.
+    pub bytes: u64,
+}
+
+impl Wire {
+    #[inline(always)]
+    fn add_to(self, counter: *mut ClassCounter) {
+        // SAFETY: this CPU's own slot.
+        let counter = unsafe { &mut *counter };
+        counter.packets += self.packets;
+        counter.bytes += self.bytes;
+    }
 }
 
 /// This CPU's counts.

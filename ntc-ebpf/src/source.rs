@@ -30,7 +30,19 @@ pub struct XdpBytes {
 impl XdpBytes {
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end(), ctx: ctx.ctx }
+        Self::from_raw(ctx.ctx)
+    }
+
+    #[inline(always)]
+    pub fn from_raw(ctx: *mut xdp_md) -> Self {
+        let bytes = XdpContext::new(ctx);
+        Self { start: bytes.data(), end: bytes.data_end(), ctx }
+    }
+
+    /// The kernel's own view of the frame.
+    #[inline(always)]
+    pub const fn raw(&self) -> *mut xdp_md {
+        self.ctx
     }
 }
 
@@ -80,7 +92,12 @@ pub struct Skb {
 impl Skb {
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
-        Self { skb: ctx.skb.skb }
+        Self::from_raw(ctx.skb.skb)
+    }
+
+    #[inline(always)]
+    pub const fn from_raw(skb: *mut __sk_buff) -> Self {
+        Self { skb }
     }
 
     /// The kernel's own view of the buffer.

@@ -18,8 +18,9 @@ use ntc_common::{
     label::Stage,
     record::PacketRecord,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use slotmap::{DefaultKey as Slot, SlotMap};
+use utoipa::ToSchema;
 
 use crate::{flow::FlowId, sequence::Sequence};
 
@@ -65,7 +66,7 @@ pub struct Settings {
 }
 
 /// Counts of what the assembler did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Flows of which a record came.
     pub flows: u64,

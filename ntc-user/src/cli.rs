@@ -1,10 +1,16 @@
 //! What can be typed.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ntc_common::limits::SEQUENCE_LENGTH;
 
 use crate::{
+    classify::Store,
+    evaluate::Level,
     kernel::{
         attach::{capture, tc},
         pins,
@@ -32,8 +38,12 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// Label the flows of capture files; needs no privileges
     Classify(ClassifyArgs),
+    /// Judge a model's answers to captures with labelled flows; needs no privileges
+    Eval(EvalArgs),
     /// Write the packet sequences of capture files as Parquet, for training; needs no privileges
     Extract(ExtractArgs),
+    /// Show, check and change the model that answers, also of a running agent
+    Model(ModelVerbArgs),
     /// Show the labelled flows of a running agent, or of one that died
     Flows(FlowsArgs),
     /// Show where packets went: ledger, enforcement, classes
@@ -50,10 +60,15 @@ pub enum Verb {
         #[command(subcommand)]
         action: QdiscAction,
     },
+    /// Watch flows, services, classes and the agent itself, live in the terminal
+    Top(TopArgs),
     /// Examine this machine: kernel, privileges, hooks, offloads, queues, model, pins; says what to do
     Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
     Detach(DetachArgs),
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Where ntc's maps are pinned.
@@ -64,12 +79,32 @@ pub struct PinArgs {
     pub pin_dir: PathBuf,
 }
 
+/// Where bundles are.
+#[derive(Args, Debug)]
+pub struct StoreArgs {
+    /// Folder of bundles, where names are looked up and `ntc model use` writes its choice; otherwise
+    /// /var/lib/ntc/models, models/ beside the binary or in its checkout, /usr/lib/ntc/models
+    #[arg(long, env = "NTC_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// These folders.
+    pub fn store(&self) -> Store {
+        Store::new(self.models.as_deref())
+    }
+}
+
 /// Which model answers.
 #[derive(Args, Debug)]
 pub struct ModelArgs {
-    /// Folder of a model bundle; the built-in one otherwise
-    #[arg(long, env = "NTC_MODEL", value_name = "DIR")]
+    /// Name of a model bundle, or its folder (a path with a slash); otherwise what `ntc model use` chose, or the
+    /// built-in one
+    #[arg(long, env = "NTC_MODEL", value_name = "NAME")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    /// Where names are looked up.
+    pub store: StoreArgs,
     /// ONNX Runtime's shared library; otherwise ORT_DYLIB_PATH, beside the binary, /usr/lib/ntc, the loader's path
     #[arg(long, env = "NTC_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
@@ -145,11 +180,44 @@ pub struct RunArgs {
     #[arg(short, long, env = "NTC_VERBOSE")]
     pub verbose: bool,
     #[command(flatten)]
+    /// Where programs and people can ask.
+    pub api: ApiArgs,
+    #[command(flatten)]
     /// Which model answers.
     pub model: ModelArgs,
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,
+}
+
+/// Where the agent can be asked, and by whom.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Query interface")]
+pub struct ApiArgs {
+    /// Unix socket; otherwise one in /run/ntc that is named after the pin directory
+    #[arg(long, env = "NTC_API_SOCKET", value_name = "FILE")]
+    pub api_socket: Option<PathBuf>,
+    /// Mode of the socket: who may connect may look; root and the agent's user may change the policy, too
+    #[arg(long, env = "NTC_API_SOCKET_MODE", value_name = "MODE", default_value = "660", value_parser = file_mode)]
+    pub api_socket_mode: u32,
+    /// No Unix socket
+    #[arg(long, env = "NTC_NO_API_SOCKET", conflicts_with = "api_socket")]
+    pub no_api_socket: bool,
+    /// Also on this address, with the page for people; beyond loopback only with TLS and tokens; may be repeated
+    #[arg(long, env = "NTC_API_LISTEN", value_name = "IP:PORT", value_delimiter = ',')]
+    pub api_listen: Vec<SocketAddr>,
+    /// Certificate chain (PEM)
+    #[arg(long, env = "NTC_API_TLS_CERT", value_name = "FILE", requires = "api_tls_key")]
+    pub api_tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "NTC_API_TLS_KEY", value_name = "FILE", requires = "api_tls_cert")]
+    pub api_tls_key: Option<PathBuf>,
+    /// Lines of `read TOKEN` or `write TOKEN`; not readable for everybody
+    #[arg(long, env = "NTC_API_TOKENS", value_name = "FILE")]
+    pub api_tokens: Option<PathBuf>,
+    /// Requests a second from one address by TCP; twice as many at once
+    #[arg(long, env = "NTC_API_RATE", value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub api_rate: u32,
 }
 
 /// Formats of live output.
@@ -190,6 +258,50 @@ pub struct ClassifyArgs {
     pub model: ModelArgs,
 }
 
+/// `ntc eval`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Labels: a CSV file, plain or .zst, with the columns capture (file name), src_ip, dst_ip, src_port, \
+    dst_port, proto, first_ts_us, label (nDPI's full name), and perhaps master, category, rank and repo.\n\n\
+    Answers are judged however unsure; a flow whose label the model does not know counts as wrong. Off-port flows are \
+    known ones of which the port table (models/port-table.csv) is wrong or silent.\n\n\
+    Example: ntc eval --captures pcap --labels labels.csv --level protocol --json figures.json"
+)]
+pub struct EvalArgs {
+    /// Folder of captures, or files; may be repeated
+    #[arg(long, env = "NTC_CAPTURES", value_name = "DIR", required = true, num_args = 1..)]
+    pub captures: Vec<PathBuf>,
+    /// What each flow is
+    #[arg(long, env = "NTC_LABELS", value_name = "CSV")]
+    pub labels: PathBuf,
+    /// What is judged
+    #[arg(long, env = "NTC_LEVEL", value_enum)]
+    pub level: Level,
+    /// Leave out flows with a higher rank among those of one label in one capture: near-copies
+    #[arg(long, env = "NTC_MAX_RANK", value_name = "N", default_value_t = 300)]
+    pub max_rank: u64,
+    /// Show the model so many packets of a flow at most
+    #[arg(long, env = "NTC_PACKETS", value_name = "N", default_value_t = SEQUENCE_LENGTH, value_parser = packets)]
+    pub packets: usize,
+    /// Show the model 0 in place of all ports
+    #[arg(long, env = "NTC_NO_PORTS")]
+    pub no_ports: bool,
+    /// Write the figures as one JSON object, too
+    #[arg(long, env = "NTC_JSON_FILE", value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Which packets make a flow: as the labels were made
+    #[arg(long, env = "NTC_FLOW_RULE", value_enum, default_value_t = FlowRuleName::Corpus)]
+    pub flow_rule: FlowRuleName,
+    #[command(flatten)]
+    /// Which model answers.
+    pub model: ModelArgs,
+}
+
+fn packets(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=SEQUENCE_LENGTH).contains(count));
+    count.ok_or_else(|| format!("{text:?} is no number from 1 to {SEQUENCE_LENGTH}"))
+}
+
 /// `ntc extract`
 #[derive(Args, Debug)]
 pub struct ExtractArgs {
@@ -202,6 +314,68 @@ pub struct ExtractArgs {
     /// Which packets make a flow
     #[arg(long, env = "NTC_FLOW_RULE", value_enum, default_value_t = FlowRuleName::Default)]
     pub flow_rule: FlowRuleName,
+}
+
+/// `ntc model`
+#[derive(Args, Debug)]
+pub struct ModelVerbArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ModelAction,
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelAction {
+    /// The bundles that are there, and which one answers
+    List {
+        #[command(flatten)]
+        /// Where bundles are.
+        store: StoreArgs,
+        /// Lines for people, or JSON
+        #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
+        format: LiveFormat,
+    },
+    /// What a bundle is, how it was trained and how good it was
+    Show {
+        /// Its name or folder; otherwise the one that answers
+        name: Option<PathBuf>,
+        #[command(flatten)]
+        /// Where bundles are.
+        store: StoreArgs,
+        /// Lines for people, or JSON: the whole manifest
+        #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
+        format: LiveFormat,
+    },
+    /// Check a bundle: schema, digests, labels, and its answers to its test vectors
+    Verify {
+        /// Its name or folder; otherwise the one that answers
+        name: Option<PathBuf>,
+        #[command(flatten)]
+        /// Where bundles are.
+        store: StoreArgs,
+        /// ONNX Runtime's shared library, as for `ntc run`
+        #[arg(long, env = "NTC_ONNXRUNTIME", value_name = "FILE")]
+        onnxruntime: Option<PathBuf>,
+    },
+    /// Check a bundle and let it answer from now on: in the running agent, and in those that start without --model
+    Use {
+        /// Its name or folder
+        #[arg(required_unless_present = "previous", conflicts_with = "previous")]
+        name: Option<PathBuf>,
+        /// The one that was chosen before
+        #[arg(long)]
+        previous: bool,
+        #[command(flatten)]
+        /// Where bundles are.
+        store: StoreArgs,
+        /// ONNX Runtime's shared library, as for `ntc run`
+        #[arg(long, env = "NTC_ONNXRUNTIME", value_name = "FILE")]
+        onnxruntime: Option<PathBuf>,
+        #[command(flatten)]
+        /// Where maps of the agent are pinned.
+        pins: PinArgs,
+    },
 }
 
 /// `ntc flows`
@@ -346,6 +520,20 @@ pub struct QdiscArgs {
     pub pins: PinArgs,
 }
 
+/// `ntc top`
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// The agent's socket; otherwise the one that belongs to the pin directory
+    #[arg(long, env = "NTC_API_SOCKET", value_name = "FILE")]
+    pub api_socket: Option<PathBuf>,
+    /// Ask the agent every so many seconds
+    #[arg(long, env = "NTC_INTERVAL", value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    #[command(flatten)]
+    /// Where the agent's maps are pinned.
+    pub pins: PinArgs,
+}
+
 /// `ntc doctor`
 #[derive(Args, Debug)]
 #[command(
@@ -376,6 +564,21 @@ pub struct DetachArgs {
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,
+}
+
+/// `ntc generate`
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// Folder to write to: man/ and completions/ in it
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+fn file_mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("{text:?} is no octal mode like 660"))
 }
 
 fn ring_bytes(text: &str) -> Result<u32, String> {

@@ -1,9 +1,10 @@
 //! What the agent tells of itself.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use ntc_common::{error::ParseError, ledger::Ledger, policy::Enforcement};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::{
     assemble::{self, Cause},
@@ -25,6 +26,8 @@ pub enum Event {
     Ready(Ready),
     /// An interface came, went or changed, or a program on it was found to run or not to.
     Interface(InterfaceEvent),
+    /// Another model was asked for.
+    Model(ModelEvent),
     /// A label was written, or changed.
     Label(Box<LabelEvent>),
     /// Once a second.
@@ -52,6 +55,20 @@ impl Ready {
         let interfaces = hooks.iter().map(|hook| hook.interface.clone()).collect();
         Self { interfaces, hooks, pin_dir, model }
     }
+}
+
+/// What became of a model that was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelEvent {
+    /// `loaded`, `refused`, or `rolled back` where its first batch failed.
+    pub change: &'static str,
+    /// Name and version of the model that answers now.
+    #[serde(serialize_with = "shared_text")]
+    pub model: Arc<str>,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Why.
+    pub why: String,
 }
 
 /// What became of an interface.
@@ -132,6 +149,10 @@ impl From<Change> for InterfaceEvent {
     }
 }
 
+fn shared_text<S: Serializer>(text: &Arc<str>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(text)
+}
+
 /// A flow and its label.
 #[derive(Clone, Debug, Serialize)]
 pub struct LabelEvent {
@@ -150,6 +171,11 @@ pub struct LabelEvent {
     pub confidence: f32,
     /// `provisional` or `final`.
     pub stage: &'static str,
+    /// Name and version of the model that answered.
+    #[serde(serialize_with = "shared_text")]
+    pub model: Arc<str>,
+    /// Its epoch.
+    pub model_epoch: u32,
     /// Packets that the answer rests on.
     pub packets: usize,
     /// Why the flow was asked about.
@@ -171,7 +197,7 @@ impl LabelEvent {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// Flows of which a record came.
     pub flows: u64,
@@ -186,9 +212,10 @@ pub struct Stats {
     /// What the tc programs did.
     pub enforcement: EnforcementView,
     /// Packets and bytes that left in each class, by name.
-    pub classes: BTreeMap<String, [u64; 2]>,
+    pub classes: BTreeMap<Cow<'static, str>, [u64; 2]>,
     /// Packets and bytes that left of each service that a label names.
-    pub services: BTreeMap<&'static str, [u64; 2]>,
+    #[serde(default)]
+    pub services: BTreeMap<Cow<'static, str>, [u64; 2]>,
     /// What the assembler did.
     pub assembler: assemble::Counts,
     /// Deciding packet (20th or closing) to label, in microseconds.
@@ -198,7 +225,7 @@ pub struct Stats {
 }
 
 /// Of a distribution of times.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Percentiles {
     /// How many.
     pub count: u64,
@@ -209,7 +236,7 @@ pub struct Percentiles {
 }
 
 /// [`Ledger`] with names.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// Wire packets that were ntc's to account.
     pub seen: u64,
@@ -230,7 +257,7 @@ pub struct LedgerView {
     /// Flows that began while the agent was behind, and are not classified.
     pub shed_flows: u64,
     /// Counters that are not 0, by name.
-    pub reasons: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl From<&Ledger> for LedgerView {
@@ -253,13 +280,18 @@ impl From<&Ledger> for LedgerView {
             new_flows: ledger.new_flows,
             resumed_flows: ledger.resumed_flows,
             shed_flows: ledger.shed_flows,
-            reasons: named.into_iter().chain(errors).filter(|(_, n)| *n > 0).collect(),
+            reasons: named
+                .into_iter()
+                .chain(errors)
+                .filter(|(_, n)| *n > 0)
+                .map(|(name, n)| (name.into(), n))
+                .collect(),
         }
     }
 }
 
 /// [`Enforcement`] with names.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EnforcementView {
     /// At tc ingress.
     pub ingress: u64,
@@ -302,19 +334,19 @@ impl From<&Enforcement> for EnforcementView {
 }
 
 /// Packets and bytes of classes that have any. A class that the policy no longer has goes by its number.
-pub fn classes(counts: &Counts) -> BTreeMap<String, [u64; 2]> {
+pub fn classes(counts: &Counts) -> BTreeMap<Cow<'static, str>, [u64; 2]> {
     let name = |class: usize| counts.class_names.get(class).cloned().flatten();
     (0..)
         .zip(&counts.classes)
         .filter(|(_, counter)| counter.packets > 0)
         .map(|(class, counter)| {
-            (name(class).unwrap_or_else(|| format!("class {class}")), [counter.packets, counter.bytes])
+            (name(class).unwrap_or_else(|| format!("class {class}")).into(), [counter.packets, counter.bytes])
         })
         .collect()
 }
 
 /// Packets and bytes of services that have any.
-pub fn services(counts: &Counts) -> BTreeMap<&'static str, [u64; 2]> {
+pub fn services(counts: &Counts) -> BTreeMap<Cow<'static, str>, [u64; 2]> {
     let name = |id| Catalogue::shipped().names(id).0;
-    counts.services.iter().map(|(id, counter)| (name(*id), [counter.packets, counter.bytes])).collect()
+    counts.services.iter().map(|(id, counter)| (name(*id).into(), [counter.packets, counter.bytes])).collect()
 }

@@ -10,6 +10,12 @@ use crate::{
 /// Names and order of the features of one packet (Lopez-Martin et al. 2017, section IV-C).
 pub const FEATURES: [&str; 6] = ["src_port", "dst_port", "payload_len", "tcp_window", "gap_us", "direction"];
 
+/// In which unit each of them is.
+pub const UNITS: [&str; FEATURES.len()] = ["port", "port", "bytes", "raw 16 bits", "microseconds", "0 or 1"];
+
+/// Of [`FEATURES`]: what a model is not to see where it is judged without ports.
+pub const PORTS: [usize; 2] = [0, 1];
+
 /// Values of one flow: [`SEQUENCE_LENGTH`] rows of [`FEATURES`].
 pub const FLOW_VALUES: usize = SEQUENCE_LENGTH * FEATURES.len();
 

@@ -37,7 +37,8 @@ const TRIES: usize = 64;
 pub struct LabelWriter {
     labels: Labels,
     flows: FlowTable,
-    model_epoch: u32,
+    /// The greatest epoch of labels that were there at the start.
+    latest_epoch: u32,
     short: VecDeque<(FlowKey, u64)>,
     complete: VecDeque<(FlowKey, u64)>,
     capacity: usize,
@@ -51,27 +52,33 @@ impl LabelWriter {
     ///
     /// # Errors
     /// No pins, or not writable.
-    pub fn open(pins: &Path, model_epoch: u32) -> Result<Self, KernelError> {
+    pub fn open(pins: &Path) -> Result<Self, KernelError> {
         let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
         let capacity = tables::label_capacity(pins)?;
         let policy = PolicyMaps::open(pins)?;
         let table = (policy.applied()?, policy.table()?);
         let mut writer = Self {
-            labels,
             flows,
-            model_epoch,
-            short: VecDeque::new(),
-            complete: VecDeque::new(),
+            latest_epoch: 0,
+            short: VecDeque::with_capacity(entries(capacity) + 1),
+            complete: VecDeque::with_capacity(entries(capacity) + 1),
             capacity,
+            labels,
             policy,
             table,
         };
         let known: Vec<(FlowKey, Label)> = writer.labels.iter().filter_map(Result::ok).collect();
         known.iter().for_each(|(key, label)| writer.remember(*key, label));
+        writer.latest_epoch = known.iter().map(|(_, label)| label.model_epoch).max().unwrap_or(0);
         Ok(writer)
     }
 
-    /// Writes a flow's label. `false` where the flow is over: its key may be another flow's by now.
+    /// The greatest epoch of labels that were there at the start, 0 without any.
+    pub const fn latest_epoch(&self) -> u32 {
+        self.latest_epoch
+    }
+
+    /// Writes a flow's label, given by the model of an epoch. `false` where the flow is over: its key may be another flow's by now.
     ///
     /// # Errors
     /// The map could not be used.
@@ -81,6 +88,7 @@ impl LabelWriter {
         answer: &Answer,
         stage: Stage,
         packets: usize,
+        model_epoch: u32,
     ) -> Result<bool, KernelError> {
         if !self.lives(flow) {
             return Ok(false);
@@ -91,7 +99,7 @@ impl LabelWriter {
         let label = Label {
             start_ns: flow.start_ns,
             set_at_ns: clock::monotonic_ns(),
-            model_epoch: self.model_epoch,
+            model_epoch,
             service: answer.service,
             confidence,
             acts_as: stands.service,
@@ -141,8 +149,8 @@ impl LabelWriter {
                     None => break,
                 },
             };
-            // It may be another flow's by now, or rest on a complete sequence and stand in the other queue, too.
-            let stands = |known: &Label| known.start_ns == oldest.1 && is_complete(known) == complete;
+            // It may have been written again, for this flow or another: that one stands behind, or in the other queue.
+            let stands = |known: &Label| known.set_at_ns == oldest.1 && is_complete(known) == complete;
             if self.labels.get(&oldest.0, 0).is_ok_and(|known| stands(&known)) {
                 forget(&mut self.labels, &oldest.0)?;
             }
@@ -157,12 +165,13 @@ impl LabelWriter {
     fn remember(&mut self, key: FlowKey, label: &Label) {
         let complete = is_complete(label);
         let queue = if complete { &mut self.complete } else { &mut self.short };
-        queue.push_back((key, label.start_ns));
-        // Labels that ended by themselves leave their entries behind; they may not outgrow the map.
-        if queue.len() > 2 * self.capacity {
+        queue.push_back((key, label.set_at_ns));
+        // Labels that ended by themselves, or were written again, leave their entries behind; they may not outgrow the
+        // map. Of each label one entry stands, so a good part of them goes.
+        if queue.len() > entries(self.capacity) {
             let labels = &self.labels;
-            queue.retain(|(key, start_ns)| {
-                let stands = |known: &Label| known.start_ns == *start_ns && is_complete(known) == complete;
+            queue.retain(|(key, set_at_ns)| {
+                let stands = |known: &Label| known.set_at_ns == *set_at_ns && is_complete(known) == complete;
                 labels.get(key, 0).is_ok_and(|known| stands(&known))
             });
         }
@@ -224,6 +233,11 @@ impl LabelSweeper {
         self.flows.free_ended(clock::monotonic_ns(), &self.rule);
         Ok(removed)
     }
+}
+
+/// Entries of a queue before it is gone through: all at once, so that memory is what it is from the start.
+const fn entries(capacity: usize) -> usize {
+    capacity + capacity / 4
 }
 
 /// Removes a label; gone already is as good.

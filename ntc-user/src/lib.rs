@@ -10,17 +10,19 @@
 //! | [`features`] | a sequence as the model's input |
 //! | [`batch`] | questions in batches |
 //! | [`classify`] | ONNX Runtime, bundles, answers |
+//! | [`switch`] | another model in a running agent |
 //! | [`label`] | answers into the kernel's label map |
 //! | [`policy`] | what the kernel does with a label |
 //! | [`shape`] | queues that fit the policy |
 //! | [`pipeline`] | all stages together, live |
 //! | [`offline`] | all stages together, for captures |
+//! | [`evaluate`] | how good answers are |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`doctor`] examines the
-//! machine; [`cli`], [`config`], [`cmd`] and [`output`]
-//! face the user.
+//! [`clock`] are words that they share; [`doctor`] examines the machine; [`api`], [`cli`], [`config`], [`cmd`] and
+//! [`output`] face the user, and [`service`] the service manager.
 
+pub mod api;
 pub mod assemble;
 pub mod batch;
 pub mod capture;
@@ -31,6 +33,7 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod doctor;
+pub mod evaluate;
 pub mod event;
 pub mod features;
 pub mod flow;
@@ -41,4 +44,6 @@ pub mod output;
 pub mod pipeline;
 pub mod policy;
 pub mod sequence;
+pub mod service;
 pub mod shape;
+pub mod switch;

@@ -27,13 +27,17 @@ fn main() -> ExitCode {
     let result = match &cli.verb {
         Verb::Run(args) => cmd::run::run(args),
         Verb::Classify(args) => cmd::classify::run(args),
+        Verb::Eval(args) => cmd::eval::run(args),
         Verb::Extract(args) => cmd::extract::run(args),
+        Verb::Model(args) => cmd::model::run(args),
         Verb::Flows(args) => cmd::flows::run(args),
         Verb::Stats(args) => cmd::stats::run(args),
         Verb::Policy { action } => cmd::policy::run(action),
         Verb::Qdisc { action } => cmd::qdisc::run(action),
+        Verb::Top(args) => cmd::top::run(args),
         Verb::Doctor(args) => cmd::doctor::run(args),
         Verb::Detach(args) => cmd::detach::run(args),
+        Verb::Generate(args) => cmd::generate::run(args),
     };
     result.unwrap_or_else(|error| {
         // `ntc classify … | head` closes the pipe: not a failure of ours.

@@ -32,7 +32,7 @@ use crate::{
     assemble::{self, Assembler, Cause, Question, Unfinished},
     batch::{self, BATCH_FLOWS},
     capture::ring::{RingReader, records},
-    classify::{Model, ModelError},
+    classify::ModelError,
     clock::{self, UnixTime},
     event::{self, Event, InterfaceEvent, LabelEvent, Percentiles, Ready, Stats},
     features::{self, FLOW_VALUES},
@@ -53,6 +53,7 @@ use crate::{
     },
     label::{LabelSweeper, LabelWriter},
     policy::Policy,
+    switch::Running,
 };
 
 /// Chunks between ring and assembler.
@@ -65,6 +66,8 @@ const EVENTS: usize = 8192;
 const LAST_CHUNK_BYTES: usize = 64 * 1024;
 /// At the end the model is given so long to answer what was not asked yet.
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
+/// Forwarding comes before labels: where the kernel's packet threads have work for a whole processor, the model waits.
+const MODEL_NICE: i32 = 10;
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
 /// Labels of flows that are over are taken away so often.
@@ -140,7 +143,7 @@ impl Default for LabelCounts {
 pub async fn run(
     config: Config,
     policy: &Policy,
-    model: Model,
+    mut model: Running,
     stop: impl Future<Output = ()>,
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
@@ -153,15 +156,15 @@ pub async fn run(
     let ring = RingReader::open(&mut ebpf)?;
     tables::forget_interfaces(pins.path())?;
     policy::start(pins.path(), policy)?;
-    let (pin_dir, title) = (pins.path().display().to_string(), model.title().to_owned());
+    let (pin_dir, title) = (pins.path().display().to_string(), model.loaded().title.to_string());
     let shared = Arc::new(Shared::default());
     let (stop_reading, reading) = watch::channel(false);
     let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
     let (question_sender, questions) = bounded(QUESTIONS);
     let (event_sender, mut events) = mpsc::channel(EVENTS);
 
-    let epoch = 1;
-    let writer = LabelWriter::open(pins.path(), epoch)?;
+    let writer = LabelWriter::open(pins.path())?;
+    model.begin(writer.latest_epoch(), &event_sender);
     let thread = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()
@@ -359,13 +362,15 @@ const fn room(packets: usize) -> usize {
 
 /// Questions to labels.
 fn answer(
-    mut model: Model,
+    mut model: Running,
     mut writer: LabelWriter,
     questions: &Receiver<Question>,
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
     privileges::renounce();
+    // Linux keeps this for each thread. A failure leaves things as they were.
+    let _ = rustix::process::setpriority_process(None, MODEL_NICE);
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
@@ -385,10 +390,11 @@ fn answer(
         if let Err(error) = writer.follow_policy() {
             tracing::error!(%error, "labels go by the policy before");
         }
+        let (epoch, title) = (model.loaded().epoch, &model.loaded().title);
         for (question, answer) in batch.iter().zip(&answers) {
             let packets = question.sequence.packets().len();
             let written =
-                writer.write(&question.id, answer, question.stage, packets).unwrap_or_else(|error| {
+                writer.write(&question.id, answer, question.stage, packets, epoch).unwrap_or_else(|error| {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "label not written");
                     false
@@ -414,6 +420,8 @@ fn answer(
                 class,
                 confidence: answer.confidence,
                 stage: question.stage.name(),
+                model: Arc::clone(title),
+                model_epoch: epoch,
                 packets,
                 reason: question.cause,
                 decided_us,

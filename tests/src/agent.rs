@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{net::Namespace, root};
+use crate::{net::Namespace, patience::patient, root};
 
 /// The binary, built first if need be; `NTC_BINARY` names one that is built, where there is no compiler.
 ///
@@ -128,15 +128,16 @@ impl Agent {
     /// Events up to the first that `wanted` picks.
     ///
     /// # Errors
-    /// None came within ten seconds' worth of statistics, or before the end.
+    /// None came within ten seconds' worth of statistics (longer in an emulated machine), or before the end.
     pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let limit = patient(Duration::from_secs(10));
+        let deadline = Instant::now() + limit;
         while let Some(event) = self.event()? {
             if wanted(&event) {
                 return Ok(event);
             }
             // The agent speaks every second, so this is looked at.
-            ensure!(Instant::now() < deadline, "no such event within ten seconds; the last was {event}");
+            ensure!(Instant::now() < deadline, "no such event within {limit:?}; the last was {event}");
         }
         bail!("the agent ended before such an event");
     }
@@ -204,5 +205,7 @@ impl Drop for PinDir {
             // What the test made, the test removes.
             let _ = ntc_user::kernel::pins::remove(&self.0);
         }
+        // Of an agent that was killed.
+        ntc_user::api::listen::remove_left(&self.0);
     }
 }

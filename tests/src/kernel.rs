@@ -13,6 +13,7 @@ use aya::{
     programs::{
         SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode, tc,
     },
+    util::KernelVersion,
 };
 use ntc_common::{
     key::FlowKey,
@@ -68,6 +69,14 @@ impl WakeUps {
         anyhow::ensure!(events >= 0, std::io::Error::last_os_error());
         Ok(events == 1)
     }
+}
+
+/// Whether this kernel has TCX: from Linux 6.6 on.
+///
+/// # Errors
+/// Its version cannot be told.
+pub fn has_tcx() -> anyhow::Result<bool> {
+    Ok(KernelVersion::current()? >= KernelVersion::new(6, 6, 0))
 }
 
 /// What a tc program made of a packet.

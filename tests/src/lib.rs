@@ -5,11 +5,13 @@
 //! | [`corpus`] | the labelled captures, where they are at hand |
 //! | [`frames`] | packets made to order, and capture files of them |
 //! | [`foreign`] | programs of others on the hooks |
+//! | [`link`] | a host with an agent, one that sends to it, and traffic between the two |
 //! | [`net`] | network namespaces that go with the test |
 //! | [`wire`] | sending frames as they are |
 //! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
@@ -18,7 +20,9 @@ pub mod corpus;
 pub mod foreign;
 pub mod frames;
 pub mod kernel;
+pub mod link;
 pub mod net;
+pub mod patience;
 pub mod tap;
 pub mod wire;
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use ntc_common::{
     label::{Label, Stage},
     link::LinkType,
+    offload::Offload,
     packet::Packet,
     parse::parse,
     policy::{MARK_MASK_DEFAULT, interface_flags},
@@ -100,6 +101,32 @@ fn a_label_gives_mark_code_point_and_at_egress_priority() -> anyhow::Result<()> 
         (counts.ingress, counts.egress, counts.labelled, counts.remarked) == (8, 8, 16, 16),
         "{counts:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn super_packets_count_as_what_the_wire_carries() -> anyhow::Result<()> {
+    let mut bench = Bench::new()?;
+    let (a, b) = (("192.0.2.1".parse()?, 4000), ("198.51.100.1".parse()?, 443));
+    let frame = Frame::tcp(a, b, 0x18, 2500);
+    bench.label(&frame, 0.9)?;
+    const HEADERS: u32 = 14 + 20 + 20;
+    let offload = Offload { segments: 3, segment_len: 1000, repeated_len: 2 * HEADERS };
+    let out = bench.programs.tc_offloaded(TC_EGRESS, &frame.bytes(), offload)?;
+    ensure!(out.priority == HTB_REALTIME, "{out:?}");
+    // One that was left to itself, and one whose count is a lie: it counts as one.
+    bench.programs.tc(TC_EGRESS, &frame.bytes(), 0)?;
+    bench.programs.tc_offloaded(TC_EGRESS, &frame.bytes(), Offload { segments: 7, ..offload })?;
+    let class = Catalogue::shipped().by_name("RTP").context("RTP")?.class;
+    let counter = bench.programs.left("CLASS_COUNTERS", class.into())?;
+    let bytes = (3 * HEADERS + 2500) + 2 * (HEADERS + 2500);
+    ensure!((counter.packets, counter.bytes) == (3 + 1 + 1, bytes.into()), "{counter:?}, not {bytes} bytes");
+    // By ingress as well, whether labels count or not.
+    bench.programs.tc_offloaded(TC_INGRESS, &frame.bytes(), offload)?;
+    bench.heartbeat.stop(&mut bench.programs.ebpf)?;
+    bench.programs.tc_offloaded(TC_INGRESS, &frame.bytes(), offload)?;
+    let counts = bench.programs.enforcement()?;
+    ensure!((counts.ingress, counts.egress, counts.stale, counts.labelled) == (6, 5, 3, 8), "{counts:?}");
     Ok(())
 }
 

@@ -17,7 +17,9 @@ use ntc_common::{
 use ntc_tests::{
     agent::{Agent, PinDir},
     frames::Frame,
+    kernel::has_tcx,
     net::Namespace,
+    patience::patient,
     skip,
 };
 use ntc_user::{catalogue::Catalogue, kernel::tables};
@@ -31,8 +33,19 @@ const SERVER_PORT: u16 = 5300;
 const QUESTIONS: u16 = 10;
 /// What the policy that is built in gives to real-time traffic.
 const REALTIME: &str = "1:13";
-/// For one answer; an emulated machine is slow.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where an agent captures on a device, and a part of why.
+#[derive(Clone, Copy)]
+struct Hook {
+    capture: &'static str,
+    why: &'static str,
+}
+
+/// On the link under the device: its headers, too, are read there.
+const CARD: Hook = Hook { capture: "native XDP", why: "the driver runs XDP" };
+const WITHOUT_LINK_HEADER: Hook = Hook { capture: "tc ingress", why: "begin with the IP header" };
 
 /// Two hosts on a link; the device lies on `r0` here and on `s0` there.
 struct Hosts {
@@ -69,7 +82,7 @@ impl Hosts {
         let ready = Barrier::new(2);
         let socket = |address: &str, port| -> anyhow::Result<UdpSocket> {
             let socket = UdpSocket::bind((address.parse::<IpAddr>()?, port))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(patient(PATIENCE)))?;
             Ok(socket)
         };
         let server = || -> anyhow::Result<()> {
@@ -119,12 +132,18 @@ impl Hosts {
         Ok(())
     }
 
-    /// An agent on the device alone: the conversation is seen there as its ends see it, each packet once, and with a
-    /// label of real-time traffic it leaves by that class.
-    fn labelled_once_and_sent_by_class(&self, test: &str, device: &str) -> anyhow::Result<()> {
+    /// An agent on the device alone, at the hook that is the right one there: the conversation is seen as its ends see
+    /// it, each packet once, and with a label of real-time traffic it leaves by that class.
+    fn labelled_once_and_sent_by_class(&self, test: &str, device: &str, hook: Hook) -> anyhow::Result<()> {
         self.shape(device)?;
         let pins = PinDir::new(test);
         let mut agent = Agent::start(&self.here, &pins.0, &["--iface", device])?;
+        let told = &agent.ready["hooks"][0];
+        let (enforce, why) =
+            if has_tcx()? { ("TCX", "from 6.6 on") } else { ("clsact", "TCX from 6.6 on only") };
+        let reasons = told["why"].to_string();
+        ensure!((&told["capture"], &told["enforce"]) == (&hook.capture.into(), &enforce.into()), "{told}");
+        ensure!(reasons.contains(hook.why) && reasons.contains(why), "{told}");
         self.talk()?;
         let label = agent.until(|event| event["event"] == "label" && event["reason"] == "complete")?;
         ensure!(label["packets"] == 20, "{label}");
@@ -185,7 +204,9 @@ fn over_a_vlan() -> anyhow::Result<()> {
         host.ip(&["address", "add", &format!("{}/24", INNER[side]), "dev", "v0"])?;
         host.ip(&["link", "set", "v0", "up"])?;
     }
-    hosts.labelled_once_and_sent_by_class("vlan", "v0")
+    let merged = Hook { capture: "tc ingress", why: "merged packets on a vlan device" };
+    hosts.labelled_once_and_sent_by_class("vlan", "v0", merged)?;
+    hosts.labelled_once_and_sent_by_class("vlan-card", "r0", CARD)
 }
 
 #[test]
@@ -206,7 +227,7 @@ fn inside_wireguard() -> anyhow::Result<()> {
         feed(set.args(["endpoint", &format!("{}:51820", UNDER[other])]), &private[side])?;
         host.ip(&["link", "set", "w0", "up"])?;
     }
-    hosts.labelled_once_and_sent_by_class("wireguard", "w0")
+    hosts.labelled_once_and_sent_by_class("wireguard", "w0", WITHOUT_LINK_HEADER)
 }
 
 /// What `wg` answers.
@@ -253,7 +274,8 @@ fn over_pppoe() -> anyhow::Result<()> {
         }
     }
     ensure!(said.last().is_some_and(|line| line.contains(INNER[1])), "pppd: {said:#?}");
-    hosts.labelled_once_and_sent_by_class("pppoe", "p0")
+    hosts.labelled_once_and_sent_by_class("pppoe", "p0", WITHOUT_LINK_HEADER)?;
+    hosts.labelled_once_and_sent_by_class("pppoe-card", "r0", CARD)
 }
 
 /// Ends with the test, asked to, so that it takes what it started with it.

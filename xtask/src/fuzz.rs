@@ -50,6 +50,8 @@ enum Target {
     Records,
     /// Policies, manifests of bundles, catalogues
     Policy,
+    /// What the agent's API is asked
+    Query,
     /// Packets of a flow against a model of the flow rule
     FlowRule,
 }
@@ -61,6 +63,7 @@ impl Target {
             Self::Capture => "capture",
             Self::Records => "records",
             Self::Policy => "policy",
+            Self::Query => "query",
             Self::FlowRule => "flow_rule",
         }
     }
@@ -71,7 +74,7 @@ impl Target {
             Self::Parser => 256,
             Self::FlowRule => 512,
             Self::Capture | Self::Records => 1024,
-            Self::Policy => 2048,
+            Self::Policy | Self::Query => 2048,
         }
     }
 }

@@ -3,10 +3,12 @@
 mod bench;
 mod bpf;
 mod build;
+mod dist;
 mod flood;
 mod fuzz;
 mod guest;
 mod image;
+mod label;
 mod lint;
 mod run;
 mod setup;
@@ -62,6 +64,10 @@ enum Verb {
     Flood(flood::Args),
     /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
     Soak(soak::Args),
+    /// Label captures by nDPI's payload inspection, for `ntc eval` and training
+    Label(label::Arguments),
+    /// Make the packages that an operator installs
+    Dist(dist::Arguments),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -86,6 +92,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
+        Verb::Dist(arguments) => dist::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {
             setup::ensure(&[setup::Scope::Run])?;
@@ -103,6 +110,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             };
             return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
         }
+        Verb::Label(arguments) => label::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

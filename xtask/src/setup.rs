@@ -7,8 +7,8 @@ mod apt;
 mod cargo_tool;
 mod guest;
 mod onnxruntime;
+mod python;
 mod rust_components;
-mod training;
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use clap::{Args, ValueEnum};
 pub use guest::{
     SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release, tools as guest_tools,
 };
-pub use training::python as training_python;
+pub use python::{LABELLING, TRAINING};
 
 use crate::workspace;
 
@@ -41,6 +41,10 @@ pub enum Scope {
     Lint,
     /// PyTorch and the training package's other needs
     Train,
+    /// nDPI, as nfstream brings it
+    Label,
+    /// cargo-deb
+    Dist,
 }
 
 /// What to install.
@@ -108,7 +112,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Build) {
         pieces.push(Box::new(cargo_tool::BPF_LINKER));
     }
-    if has(Scope::Run) || has(Scope::Test) {
+    if has(Scope::Run) || has(Scope::Test) || has(Scope::Dist) {
         pieces.push(Box::new(onnxruntime::OnnxRuntime));
     }
     if has(Scope::Guest) {
@@ -118,17 +122,23 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));
     }
+    if has(Scope::Dist) {
+        pieces.push(Box::new(cargo_tool::CARGO_DEB));
+    }
     if has(Scope::Train) {
-        pieces.push(Box::new(training::Environment));
+        pieces.push(Box::new(TRAINING));
+    }
+    if has(Scope::Label) {
+        pieces.push(Box::new(LABELLING));
     }
     pieces
 }
 
-/// All but `build` and `train` compile the agent; the tests include those of the training package.
+/// All but `build`, `train` and `label` compile the agent; the tests include those of the training package.
 fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
-        Scope::Build | Scope::Train => vec![scope],
-        Scope::Run | Scope::Lint => vec![Scope::Build, scope],
+        Scope::Build | Scope::Train | Scope::Label => vec![scope],
+        Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, scope],
     }

@@ -89,7 +89,7 @@ fn cargo_test() -> Command {
 }
 
 fn python_tests(tally: &mut Tally) -> Result<()> {
-    let mut pytest = workspace::command(setup::training_python());
+    let mut pytest = workspace::command(setup::TRAINING.python());
     pytest.current_dir(workspace::root().join("models"));
     // -rs lists each skipped test with its reason; the cache would be litter in the work tree.
     pytest.args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]);

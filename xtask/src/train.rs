@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    setup::{self, Scope},
+    setup::{self, Scope, TRAINING},
     workspace,
 };
 
@@ -19,7 +19,7 @@ pub struct Arguments {
 /// The verb.
 pub fn main(arguments: &Arguments) -> Result<()> {
     setup::ensure(&[Scope::Train])?;
-    let mut python = workspace::command(setup::training_python());
+    let mut python = workspace::command(TRAINING.python());
     python.env("PYTHONPATH", workspace::root().join("models"));
     python.args(["-m", "ntc_models"]).args(&arguments.to_package);
     workspace::run(&mut python)

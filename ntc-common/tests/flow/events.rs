@@ -23,6 +23,7 @@ pub const fn packet(protocol: u8, tcp_flags: u8) -> Packet {
         dscp: 0,
         vlan: NO_VLAN,
         ip_offset: 14,
+        transport_offset: 0,
         zero_ip_len: false,
         jumbo: false,
         segments: 1,

@@ -39,6 +39,7 @@ const DIRTY: Packet = Packet {
     dscp: u8::MAX,
     vlan: 1,
     ip_offset: u16::MAX,
+    transport_offset: u16::MAX,
     zero_ip_len: true,
     jumbo: true,
     segments: u32::MAX,

@@ -14,7 +14,8 @@ fn reads_as_raw(packet: &Builder, ip_offset: u16, vlan: u16) {
     {
         let Ok(raw) = raw.parse() else { panic!("the raw packet is valid") };
         assert_eq!(raw.ip_offset, 0);
-        assert_eq!(packet.parse(), Ok(Packet { ip_offset, vlan, ..raw }), "{packet:?}");
+        let transport_offset = ip_offset + raw.transport_offset;
+        assert_eq!(packet.parse(), Ok(Packet { ip_offset, transport_offset, vlan, ..raw }), "{packet:?}");
     }
 }
 

@@ -1,18 +1,22 @@
 //! A loaded model: features in, answers out.
 
-use ort::{session::Session, value::TensorRef};
+use std::path::Path;
+
+use ntc_common::limits::SEQUENCE_LENGTH;
+use ort::{
+    session::{Session, SessionOutputs},
+    value::TensorRef,
+};
 use thiserror::Error;
 
 use crate::{
-    catalogue::{Catalogue, UNKNOWN},
     classify::{
         bundle::{Bundle, BundleError},
         library::{self, LibraryError},
+        vocabulary::{Answer, Vocabulary},
     },
     features::{FEATURES, FLOW_VALUES},
 };
-use ntc_common::limits::SEQUENCE_LENGTH;
-use std::path::Path;
 
 /// A model that cannot be loaded or run.
 #[derive(Debug, Error)]
@@ -39,26 +43,19 @@ pub enum ModelError {
         /// What it said.
         message: String,
     },
-}
-
-/// What a model says of a flow.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answer {
-    /// The most probable service of the most probable protocol; 0: unknown.
-    pub service: u16,
-    /// Its QoS class.
-    pub class: u8,
-    /// Probability of that protocol, over all its services.
-    pub confidence: f32,
-}
-
-/// A label of the model.
-#[derive(Debug)]
-struct Label {
-    service: u16,
-    class: u8,
-    /// Index of its protocol among the model's protocols.
-    protocol: usize,
+    /// Its answers are not those that the bundle says it gives.
+    #[error(
+        "model {model}: its answers to the bundle's test vectors are {apart} apart from those in vectors.json, and may \
+         be {tolerance}: this ONNX Runtime computes something else than the network that was trained"
+    )]
+    Vectors {
+        /// Which model.
+        model: String,
+        /// Largest difference of a probability.
+        apart: f32,
+        /// As the bundle allows.
+        tolerance: f32,
+    },
 }
 
 /// A session of ONNX Runtime with its labels. One thread: several models run side by side instead.
@@ -68,22 +65,16 @@ pub struct Model {
     title: String,
     input: String,
     output: String,
-    labels: Vec<Label>,
+    vocabulary: Vocabulary,
     min_confidence: f32,
-    /// Room for the probability of each protocol.
-    protocols: Vec<f32>,
 }
 
 impl Model {
-    /// Loads a bundle's folder, or the bundle in the binary.
+    /// Loads a bundle and lets it answer its test vectors.
     ///
     /// # Errors
-    /// No library, no usable bundle, or a graph that ONNX Runtime refuses.
-    pub fn load(folder: Option<&Path>, onnxruntime: Option<&Path>) -> Result<Self, ModelError> {
-        let bundle = match folder {
-            Some(folder) => Bundle::open(folder)?,
-            None => Bundle::shipped()?,
-        };
+    /// No library, a graph that ONNX Runtime refuses, or other answers than the bundle's.
+    pub fn new(bundle: &Bundle, onnxruntime: Option<&Path>) -> Result<Self, ModelError> {
         let environment = library::environment(onnxruntime)?;
         let title = bundle.title();
         let runtime = |message: String| ModelError::Runtime { model: title.clone(), message };
@@ -93,29 +84,37 @@ impl Model {
             .map_err(|error| runtime(error.to_string()))?
             .commit_from_memory(&bundle.onnx)
             .map_err(|error| runtime(error.to_string()))?;
-
-        let catalogue = Catalogue::shipped();
-        let (mut labels, mut protocols) = (Vec::new(), Vec::<&str>::new());
-        for label in &bundle.manifest.output.labels {
-            let service = catalogue
-                .by_name(label)
-                .ok_or_else(|| ModelError::UnknownLabel { model: title.clone(), label: label.clone() })?;
-            let protocol =
-                protocols.iter().position(|known| *known == service.protocol).unwrap_or_else(|| {
-                    protocols.push(&service.protocol);
-                    protocols.len() - 1
-                });
-            labels.push(Label { service: service.id, class: service.class, protocol });
-        }
-        Ok(Self {
+        let output = &bundle.manifest.output;
+        let vocabulary = Vocabulary::new(&output.labels)
+            .map_err(|label| ModelError::UnknownLabel { model: title.clone(), label })?;
+        let mut model = Self {
             session,
-            input: bundle.manifest.input.name,
-            output: bundle.manifest.output.name,
-            labels,
-            min_confidence: bundle.manifest.output.min_confidence,
-            protocols: vec![0.0; protocols.len()],
+            input: bundle.manifest.input.name.clone(),
+            output: output.name.clone(),
+            vocabulary,
+            min_confidence: output.min_confidence,
             title,
-        })
+        };
+        model.prove(bundle)?;
+        Ok(model)
+    }
+
+    /// Answers the bundle's test vectors.
+    fn prove(&mut self, bundle: &Bundle) -> Result<(), ModelError> {
+        let features: Vec<f32> = bundle.vectors.packets.iter().flatten().copied().collect();
+        let mut probabilities = Vec::new();
+        self.run(&features, |_, row| probabilities.extend_from_slice(row))?;
+        let (apart, tolerance) = (bundle.vectors.difference(&probabilities), bundle.vectors.tolerance);
+        if apart <= tolerance {
+            return Ok(());
+        }
+        Err(ModelError::Vectors { model: self.title.clone(), apart, tolerance })
+    }
+
+    /// Makes it fail from now on.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self) {
+        self.output.push_str(" that is not there");
     }
 
     /// `name version`.
@@ -123,87 +122,57 @@ impl Model {
         &self.title
     }
 
-    /// Answers for `features.len() / FLOW_VALUES` flows, appended to `answers` in their order.
+    /// Its labels.
+    pub const fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Answers for `features.len() / FLOW_VALUES` flows, appended to `answers` in their order; unknown where the model
+    /// is not sure enough.
     ///
     /// # Errors
     /// What ONNX Runtime said; nothing is appended then.
     pub fn classify(&mut self, features: &[f32], answers: &mut Vec<Answer>) -> Result<(), ModelError> {
+        let min_confidence = self.min_confidence;
+        self.run(features, |vocabulary, row| answers.push(vocabulary.answer(row).at_least(min_confidence)))
+    }
+
+    /// As [`classify`](Self::classify), but the likeliest answer however unsure.
+    ///
+    /// # Errors
+    /// What ONNX Runtime said; nothing is appended then.
+    pub fn likeliest(&mut self, features: &[f32], answers: &mut Vec<Answer>) -> Result<(), ModelError> {
+        self.run(features, |vocabulary, row| answers.push(vocabulary.answer(row)))
+    }
+
+    /// Gives the probabilities of each flow to `take`, if there are as many as there should be.
+    fn run(
+        &mut self,
+        features: &[f32],
+        mut take: impl FnMut(&mut Vocabulary, &[f32]),
+    ) -> Result<(), ModelError> {
         let flows = features.len() / FLOW_VALUES;
         if flows == 0 {
             return Ok(());
         }
-        let runtime = |message: String| ModelError::Runtime { model: self.title.clone(), message };
+        let Self { session, title, input, output, vocabulary, .. } = self;
+        let runtime = |message: String| ModelError::Runtime { model: title.clone(), message };
         let shape = [flows, SEQUENCE_LENGTH, FEATURES.len()];
         let tensor = TensorRef::from_array_view((shape, features)).map_err(|e| runtime(e.to_string()))?;
-        let outputs = self
-            .session
-            .run(ort::inputs![self.input.as_str() => tensor])
+        let outputs: SessionOutputs<'_> = session
+            .run(ort::inputs![input.as_str() => tensor])
             .map_err(|error| runtime(error.to_string()))?;
         let output = outputs
-            .get(self.output.as_str())
-            .ok_or_else(|| runtime(format!("the graph has no output {:?}", self.output)))?;
+            .get(output.as_str())
+            .ok_or_else(|| runtime(format!("the graph has no output {output:?}")))?;
         let (_, probabilities) =
             output.try_extract_tensor::<f32>().map_err(|error| runtime(error.to_string()))?;
-        if probabilities.len() != flows * self.labels.len() {
+        if probabilities.len() != flows * vocabulary.len() {
             let found = probabilities.len();
             return Err(runtime(format!("{found} probabilities for {flows} flows")));
         }
-        answers.extend(
-            probabilities
-                .chunks_exact(self.labels.len())
-                .map(|row| answer(&self.labels, &mut self.protocols, self.min_confidence, row)),
-        );
+        let labels = vocabulary.len();
+        probabilities.chunks_exact(labels).for_each(|row| take(vocabulary, row));
         Ok(())
-    }
-}
-
-fn answer(labels: &[Label], protocols: &mut [f32], min_confidence: f32, row: &[f32]) -> Answer {
-    let unknown = |confidence| Answer { service: UNKNOWN, class: 0, confidence };
-    // A graph that answers NaN answers nothing.
-    if !row.iter().all(|probability| probability.is_finite()) {
-        return unknown(0.0);
-    }
-    protocols.fill(0.0);
-    for (label, probability) in labels.iter().zip(row) {
-        protocols[label.protocol] += probability;
-    }
-    let best = protocols.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    let Some((protocol, confidence)) = best.map(|(index, sum)| (index, sum.min(1.0))) else {
-        return unknown(0.0);
-    };
-    let service = labels
-        .iter()
-        .zip(row)
-        .filter(|(label, _)| label.protocol == protocol)
-        .max_by(|a, b| a.1.total_cmp(b.1))
-        .map(|(label, _)| label);
-    match service {
-        Some(label) if confidence >= min_confidence => {
-            Answer { service: label.service, class: label.class, confidence }
-        }
-        _ => unknown(confidence),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_of_one_protocol_speak_together() {
-        let label = |service, protocol| Label { service, class: 2, protocol };
-        let labels = [label(91, 0), label(1024, 0), label(7, 1)];
-        let mut room = [0.0; 2];
-        let said = answer(&labels, &mut room, 0.5, &[0.25, 0.35, 0.4]);
-        assert_eq!((said.service, said.class), (1024, 2));
-        assert!((said.confidence - 0.6).abs() < 1e-6);
-        let unsure = answer(&labels, &mut room, 0.7, &[0.25, 0.35, 0.4]);
-        assert_eq!((unsure.service, unsure.class), (UNKNOWN, 0));
-    }
-    #[test]
-    fn a_graph_that_answers_nan_answers_nothing() {
-        let labels = [Label { service: 7, class: 2, protocol: 0 }];
-        let said = answer(&labels, &mut [0.0], 0.5, &[f32::NAN]);
-        assert_eq!(said, Answer { service: UNKNOWN, class: 0, confidence: 0.0 });
     }
 }

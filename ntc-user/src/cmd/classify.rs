@@ -65,7 +65,7 @@ impl Classifier {
 /// No captures found, no model, or the output cannot be written.
 pub fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
     let captures = find_captures(&args.captures)?;
-    let model = Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())?;
+    let model = super::model(&args.model)?;
     let out: Box<dyn Write + Send> = match &args.output {
         Some(path) => {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;

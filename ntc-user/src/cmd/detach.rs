@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Context as _;
 
 use crate::{
+    api::listen,
     cli::DetachArgs,
     kernel::{
         attach::hooks,
@@ -18,9 +19,14 @@ use crate::{
 /// An agent is still running, or a pin cannot be removed.
 pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
     let path = &args.pins.pin_dir;
+    if listen::remove_left(path) {
+        eprintln!("ntc: removed the socket {}", listen::socket_of(path).display());
+    }
     let others = pins::other_versions(path);
     for other in &others {
         pins::remove_other_version(other)?;
+        // Of its agent, if that was killed.
+        listen::remove_left(other);
         eprintln!("ntc: removed {}, of another version", other.display());
     }
     if !path.exists() {

@@ -21,6 +21,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         interfaces: args.interfaces.clone(),
         pin_dir: args.pins.pin_dir.clone(),
         model: args.model.model.clone(),
+        models: args.model.store.models.clone(),
         onnxruntime: args.model.onnxruntime.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

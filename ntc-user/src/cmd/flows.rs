@@ -2,78 +2,30 @@
 
 use std::{
     io::{IsTerminal as _, Write, stdout},
+    net::SocketAddr,
     process::ExitCode,
     thread,
     time::Duration,
 };
 
-use ntc_common::{
-    flow::{FlowState, flow_flags},
-    key::FlowKey,
-    label::{Label, Stage},
-};
-use serde::Serialize;
-
 use crate::{
-    catalogue::{Catalogue, class_name},
+    api::view::FlowView,
     cli::{FlowsArgs, LiveFormat},
-    clock::{self, UnixTime},
-    flow::FlowId,
+    clock::UnixTime,
     kernel::{
         flow_table::FlowTable,
         tables::{self, Labels},
     },
 };
 
-#[derive(Serialize)]
-struct Line {
-    #[serde(flatten)]
-    flow: FlowId,
-    first_ts_ns: u64,
-    last_ts_ns: u64,
-    packets: u64,
-    bytes: u64,
-    service: &'static str,
-    protocol: &'static str,
-    class: &'static str,
-    confidence: f32,
-    stage: &'static str,
-    label_packets: u8,
-    model_epoch: u32,
-    label_age_ms: u64,
-}
-
-impl Line {
-    fn new(key: FlowKey, state: &FlowState, label: &Label, unix_time: UnixTime) -> Self {
-        let upper_is_source = state.flags & flow_flags::UPPER_IS_SOURCE != 0;
-        let (service, protocol) = Catalogue::shipped().names(label.service);
-        Self {
-            flow: FlowId { key, start_ns: state.start_ns, upper_is_source },
-            first_ts_ns: unix_time.of(state.start_ns),
-            last_ts_ns: unix_time.of(state.last_ns),
-            packets: state.packets.iter().sum(),
-            bytes: state.bytes.iter().sum(),
-            service,
-            protocol,
-            class: class_name(label.class),
-            confidence: f32::from(label.confidence) / 65535.0,
-            stage: Stage::from_number(label.stage).map_or("unknown", Stage::name),
-            label_packets: label.packets,
-            model_epoch: label.model_epoch,
-            label_age_ms: clock::monotonic_ns().saturating_sub(label.set_at_ns) / 1_000_000,
-        }
-    }
-
-    fn wanted(&self, args: &FlowsArgs) -> bool {
-        let ends = [self.flow.source(), self.flow.destination()];
-        let is = |wanted: &Option<String>, names: &[&str]| {
-            wanted.as_ref().is_none_or(|wanted| names.iter().any(|name| name.eq_ignore_ascii_case(wanted)))
-        };
-        is(&args.service, &[self.service, self.protocol])
-            && is(&args.class, &[self.class])
-            && args.address.is_none_or(|address| ends.iter().any(|end| end.ip() == address))
-            && args.port.is_none_or(|port| ends.iter().any(|end| end.port() == port))
-    }
+fn wanted(flow: &FlowView, args: &FlowsArgs) -> bool {
+    let is = |wanted: &Option<String>, names: &[&str]| {
+        wanted.as_ref().is_none_or(|wanted| names.iter().any(|name| name.eq_ignore_ascii_case(wanted)))
+    };
+    is(&args.service, &[&flow.service, &flow.protocol])
+        && is(&args.class, &[&flow.class])
+        && args.address.is_none_or(|address| [flow.src_ip, flow.dst_ip].contains(&address))
+        && args.port.is_none_or(|port| [flow.src_port, flow.dst_port].contains(&port))
 }
 
 /// Runs the verb.
@@ -110,8 +62,8 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsAr
         let Some(state) = flows.get(&key).filter(|state| state.start_ns == label.start_ns) else {
             continue;
         };
-        let line = Line::new(key, &state, &label, unix_time);
-        if !line.wanted(args) {
+        let line = FlowView::new(key, &state, &label, unix_time, None);
+        if !wanted(&line, args) {
             continue;
         }
         if args.format == LiveFormat::Json {
@@ -121,9 +73,9 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsAr
             writeln!(
                 out,
                 "{:<5} {:<43} {:<43} {:>8} {:>10} {:<18} {:<12} {:>5.2} {:<12}",
-                line.flow.protocol(),
-                line.flow.source().to_string(),
-                line.flow.destination().to_string(),
+                line.proto,
+                SocketAddr::new(line.src_ip, line.src_port).to_string(),
+                SocketAddr::new(line.dst_ip, line.dst_port).to_string(),
                 line.packets,
                 line.bytes,
                 line.service,

@@ -1,7 +1,8 @@
 //! `ntc run`: the agent in the foreground.
 
 use std::{
-    io::{self, Write, stdout},
+    io::{self, IsTerminal as _, Write, stdout},
+    path::Path,
     process::ExitCode,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     time::Duration,
@@ -9,12 +10,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use ntc_common::flow::FlowRule;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    classify::Model,
+    api::{self, Api, agent::AgentView, listen::Listeners, policy::PolicyState, rate::Rates, state::Shared},
+    classify::{Model, ModelError},
     cli::{LiveFormat, RunArgs},
-    event::{Event, InterfaceEvent, Stats},
+    clock::{self, UnixTime},
+    event::{Event, InterfaceEvent, ModelEvent, Stats},
     kernel::{
         attach::{self, requests::Requests},
         load,
@@ -23,7 +26,8 @@ use crate::{
     },
     pipeline::{self, Config},
     policy::Policy,
-    shape,
+    service, shape,
+    switch::{self, Switch},
 };
 
 /// Runs the verb.
@@ -37,25 +41,34 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     // Once more before programs are attached; now, so that a mistake is told before a model is loaded.
     interfaces.check(&links().context("cannot list interfaces")?, args.wait_for_interfaces)?;
-    privileges::enter(args.user.as_deref(), &args.pins.pin_dir)?;
-    let ended = agent(args, interfaces);
+    // Root's names and ports, before it is given up.
+    let listeners = Listeners::bind(&args.api, &args.pins.pin_dir, args.user.as_deref())?;
+    let socket = listeners.socket().map(Path::to_path_buf);
+    let entered = privileges::enter(args.user.as_deref(), &args.pins.pin_dir);
+    let ended = entered.map_err(Into::into).and_then(|()| agent(args, interfaces, listeners));
     if ended.is_err() {
+        if let Some(socket) = socket {
+            api::listen::remove(&socket);
+        }
         // A directory that was handed over and never used; pins keep it from being removed.
         let _ = std::fs::remove_dir(&args.pins.pin_dir);
     }
     ended
 }
 
-fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
+fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::Result<ExitCode> {
     let policy = Policy::load(args.policy.as_deref(), args.mark_mask)?.dry_run(args.dry_run);
     for warning in &policy.warnings {
         tracing::warn!("policy: {warning}");
     }
     // ONNX Runtime's threads inherit from the one that loads it: nothing.
-    let model = std::thread::scope(|scope| {
+    let (models, model) = std::thread::scope(|scope| {
         let load = || {
             privileges::renounce();
-            Model::load(args.model.model.as_deref(), args.model.onnxruntime.as_deref())
+            let bundle = super::bundle(&args.model)?;
+            let model = Model::new(&bundle, args.model.onnxruntime.as_deref())?;
+            let (store, onnxruntime) = (args.model.store.store(), args.model.onnxruntime.clone());
+            Ok::<_, ModelError>(switch::pair(&bundle, model, store, onnxruntime))
         };
         scope.spawn(load).join()
     })
@@ -90,20 +103,33 @@ fn agent(args: &RunArgs, interfaces: Requests) -> anyhow::Result<ExitCode> {
         .context("cannot start the asynchronous runtime")?;
     let duration = args.duration.map(Duration::from_secs);
     let mut printer = Printer::start(args.format)?;
+    let api = start_api(args, listeners, models.clone(), &config, PolicyState::new(policy.clone()))?;
     runtime.block_on(async {
         // Before anything is attached: from here on a signal is an orderly end.
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let hangup = signal(SignalKind::hangup())?;
         let stop = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = follow(models, hangup) => {}
                 () = sleep(duration) => {}
             }
         };
-        pipeline::run(config, &policy, model, stop, |event| printer.print(event)).await?;
+        pipeline::run(config, &policy, model, stop, |event| {
+            service::tell(&event);
+            if let Some(api) = &api {
+                api.publish(&event);
+            }
+            printer.print(event);
+        })
+        .await?;
         anyhow::Ok(())
     })?;
+    if let Some(api) = api {
+        api.stop();
+    }
     printer.finish()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -130,6 +156,33 @@ impl Drop for Queues<'_> {
             }
         }
     }
+}
+
+/// The API, if it listens anywhere.
+fn start_api(
+    args: &RunArgs,
+    listeners: Listeners,
+    models: Switch,
+    config: &Config,
+    policy: PolicyState,
+) -> anyhow::Result<Option<Api>> {
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let started_ts_ns = UnixTime::now().of(clock::monotonic_ns());
+    let agent = AgentView {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: format!("{started_ts_ns:x}"),
+        started_ts_ns,
+        ready: false,
+        dry_run: args.dry_run,
+        pin_dir: args.pins.pin_dir.display().to_string(),
+        interfaces: Vec::new(),
+    };
+    tracing::info!(places = ?listeners.places(), "the API listens");
+    let (tokens, rates) = (listeners.tokens.clone(), Rates::new(args.api.api_rate));
+    let shared = Shared::new(agent, models, policy, tokens, rates);
+    Ok(Some(Api::start(listeners, shared, args.pins.pin_dir.clone(), config.kernel.rule)?))
 }
 
 /// Lines wait here for a slow terminal or pipe; beyond, they are dropped and counted: the agent never waits.
@@ -180,6 +233,20 @@ impl Printer {
     }
 }
 
+/// Each SIGHUP is the word of `ntc model use`. Ends where the terminal is gone: then it means that as well.
+async fn follow(models: Switch, mut hangup: Signal) {
+    let on_terminal = io::stdin().is_terminal();
+    while hangup.recv().await.is_some() {
+        if on_terminal && !io::stdin().is_terminal() {
+            return;
+        }
+        let models = models.clone();
+        // What came of it, the switch tells.
+        let _ = tokio::task::spawn_blocking(move || models.load(None)).await;
+    }
+    std::future::pending::<()>().await;
+}
+
 async fn sleep(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
@@ -218,6 +285,9 @@ fn print(format: LiveFormat, event: &Event) -> io::Result<()> {
             Some(program) => writeln!(out, "ntc: {interface}: {program} is {change}: {why}"),
             None => writeln!(out, "ntc: {interface} {change}: {why}"),
         },
+        Event::Model(ModelEvent { change, model, epoch, why }) => {
+            writeln!(out, "ntc: model {change}: {why}; {model} answers, epoch {epoch}")
+        }
         Event::Stats(_) => Ok(()),
         Event::Summary(stats) => summary(&mut out, stats),
     }

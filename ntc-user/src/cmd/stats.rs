@@ -1,6 +1,7 @@
 //! `ntc stats`: where packets went, from the pinned maps.
 
 use std::{
+    borrow::Cow,
     io::{Write as _, stdout},
     process::ExitCode,
 };
@@ -17,8 +18,8 @@ use crate::{
 struct View {
     ledger: LedgerView,
     enforcement: EnforcementView,
-    classes: std::collections::BTreeMap<String, [u64; 2]>,
-    services: std::collections::BTreeMap<&'static str, [u64; 2]>,
+    classes: std::collections::BTreeMap<Cow<'static, str>, [u64; 2]>,
+    services: std::collections::BTreeMap<Cow<'static, str>, [u64; 2]>,
 }
 
 /// Runs the verb.

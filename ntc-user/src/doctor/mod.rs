@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::classify::Store;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,8 +100,10 @@ pub struct Request {
     pub interfaces: Vec<String>,
     /// Where the maps would be pinned.
     pub pin_dir: PathBuf,
-    /// Folder of a model bundle; the built-in one otherwise.
+    /// Name or folder of a model bundle; the built-in one otherwise.
     pub model: Option<PathBuf>,
+    /// Folder of bundles.
+    pub models: Option<PathBuf>,
     /// ONNX Runtime's shared library, if it is named.
     pub onnxruntime: Option<PathBuf>,
 }
@@ -121,7 +125,7 @@ pub async fn examine(request: &Request) -> Report {
     findings.push(bpffs::check(&request.pin_dir));
     findings.extend(capabilities::check());
     findings.push(runtime::check(request.onnxruntime.as_deref()));
-    findings.push(model::check(request.model.as_deref()));
+    findings.push(model::check(request.model.as_deref(), &Store::new(request.models.as_deref())));
     findings.extend(pins::check(&request.pin_dir).await);
     findings.push(flowtables::check());
     for name in &request.interfaces {

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::{Finding, Verdict};
-use crate::classify::Bundle;
+use crate::classify::{Bundle, Store};
 
-pub(super) fn check(folder: Option<&Path>) -> Finding {
-    match folder.map_or_else(Bundle::shipped, Bundle::open) {
+pub(super) fn check(named: Option<&Path>, store: &Store) -> Finding {
+    match Bundle::load(named, store) {
         Ok(bundle) => {
-            let origin = folder.map_or("built in".into(), |folder| folder.display().to_string());
             let digest: String = bundle.manifest.digest.onnx_sha256.chars().take(12).collect();
-            let found = format!("{} ({origin}), SHA-256 {digest}… as its manifest says", bundle.title());
+            let found =
+                format!("{} ({}), SHA-256 {digest}… as its manifest says", bundle.title(), bundle.place);
             let means = format!("knows {} services", bundle.manifest.output.labels.len());
             Finding::new("model", Verdict::Ok, found, means)
         }

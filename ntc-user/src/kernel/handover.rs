@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use rustix::{
     fs::{
         AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid, chownat, fchown, flock, fstatfs, open,
-        statat,
+        statat, unlinkat,
     },
     io::Errno,
 };
@@ -13,6 +13,7 @@ use rustix::{
 use super::{
     KernelError, owner,
     pins::{self, BPF_FS_MAGIC},
+    policy,
 };
 
 /// Gives the directory, ntc's pins in it, and a parent named `ntc` to a user; `make` where there is none yet. bpffs is
@@ -27,7 +28,7 @@ pub fn hand_over(path: &Path, uid: u32, gid: u32, make: bool) -> Result<(), Kern
     pins::mount_bpf_fs(path).map_err(failed)?;
     let made = make && !path.exists();
     if made {
-        fs::create_dir_all(path).map_err(failed)?;
+        pins::make(path).map_err(failed)?;
     }
     let directory = |path: &Path| {
         open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -44,11 +45,14 @@ pub fn hand_over(path: &Path, uid: u32, gid: u32, make: bool) -> Result<(), Kern
         // Whoever takes the directory next says so.
         return Ok(());
     }
+    pins::close_to_others(&opened, path)?;
     match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(owner::running(path)),
         Err(error) => return Err(failed(error.into())),
     }
+    // The folder of another owner's lock: the next agent makes its own.
+    let _ = unlinkat(&opened, policy::LOCK, AtFlags::REMOVEDIR);
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     for pin in pins::ours(path) {
         let Some(name) = pin.file_name() else { continue };

@@ -1,6 +1,7 @@
 //! The kernel side: loading, attaching and pinning ntc's programs, and its maps from outside.
 
 pub mod attach;
+pub mod batch;
 pub mod flow_table;
 pub mod handover;
 pub mod heartbeat;

@@ -1,15 +1,16 @@
 //! The pin directory: `/sys/fs/bpf/ntc/v<ABI_VERSION>`, one pin for each map that others may read.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
+    os::{fd::AsFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
 use aya::maps::{Map, MapData, MapInfo};
 use ntc_common::ABI_VERSION;
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, Mode, fchmod, flock, fstat},
     io::Errno,
 };
 
@@ -69,7 +70,7 @@ impl PinDirectory {
         let failed = |source| KernelError::PinDirectory { path: path.display().to_string(), source };
         mount_bpf_fs(path).map_err(failed)?;
         let made = !path.exists();
-        fs::create_dir_all(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         if !is_bpf_fs(path).map_err(failed)? {
             if made {
                 // Of no use, and ours: as if it had not been made.
@@ -80,6 +81,7 @@ impl PinDirectory {
             )));
         }
         let lock = File::open(path).map_err(failed)?;
+        close_to_others(&lock, path)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 let fresh = PINNED.iter().all(|map| !path.join(map).exists());
@@ -149,6 +151,38 @@ impl Drop for PinDirectory {
                 let _ = remove(&self.path);
             }
         }
+    }
+}
+
+/// Makes a pin directory, for its owner alone; there already is as good.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a pin directory away from all but its owner and its group: who can open it can hold its lock, and keep agents
+/// from starting. What the group may do is for the administrator to say.
+///
+/// # Errors
+/// It is somebody else's, and open to all.
+pub(super) fn close_to_others(directory: impl AsFd, path: &Path) -> Result<(), KernelError> {
+    let failed = |source| KernelError::PinDirectory { path: path.display().to_string(), source };
+    let mode = Mode::from_raw_mode(fstat(&directory).map_err(|error| failed(error.into()))?.st_mode);
+    if !mode.intersects(Mode::RWXO) {
+        return Ok(());
+    }
+    match fchmod(&directory, mode.difference(Mode::RWXO)) {
+        Err(Errno::PERM) => Err(failed(io::Error::other(format!(
+            "not this user's, and open to all (mode {:o}), so that anybody could keep ntc from starting; \
+             `chmod o-rwx` closes it",
+            mode.bits()
+        )))),
+        done => done.map_err(|error| failed(error.into())),
     }
 }
 

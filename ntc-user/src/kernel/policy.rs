@@ -4,7 +4,14 @@
 //! program looks, and then the word is moved on. Before it is written, every program that may still look there has
 //! ended: `membarrier` waits for an RCU grace period, and BPF programs run within one.
 
-use std::{fmt, fs::File, io, path::Path, time::Duration};
+use std::{
+    fmt,
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aya::maps::{Array, MapData};
 use ntc_common::{
@@ -18,7 +25,7 @@ use rustix::{
 use thiserror::Error;
 
 use super::{KernelError, pins};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyError, digest};
 
 /// Folder in the pin directory whose lock is held while a policy is written. The directory's own is the agent's for life.
 pub const LOCK: &str = "POLICY_LOCK";
@@ -49,6 +56,7 @@ pub struct PolicyMaps {
     tables: Array<MapData, PolicyTable>,
     texts: Array<MapData, PolicyText>,
     active: Array<MapData, u32>,
+    directory: PathBuf,
 }
 
 impl fmt::Debug for PolicyMaps {
@@ -69,6 +77,7 @@ impl PolicyMaps {
             texts: Array::try_from(pins::open(directory, "POLICY_TEXT")?).map_err(failed("POLICY_TEXT"))?,
             active: Array::try_from(pins::open(directory, "POLICY_ACTIVE")?)
                 .map_err(failed("POLICY_ACTIVE"))?,
+            directory: directory.to_path_buf(),
         })
     }
 
@@ -111,6 +120,37 @@ impl PolicyMaps {
         }
     }
 
+    /// The policy that counts.
+    ///
+    /// # Errors
+    /// Not readable, or another ntc's text in them.
+    pub fn active(&self) -> Result<Policy, ApplyError> {
+        let table = self.table()?;
+        let policy = Policy::parse("(active)", &self.text()?, table.mark_mask)?;
+        Ok(policy.dry_run(table.flags & policy_flags::DRY_RUN != 0))
+    }
+
+    /// Checks the text of a policy and applies it, to a running agent or to the maps of one that died: whole, between two
+    /// packets. `path` stands for the text in messages. With `expected`, only if the policy that counts has that digest.
+    /// Marks and dry run stay as the agent was started with.
+    ///
+    /// # Errors
+    /// Every mistake in the text; or what keeps it from being applied.
+    pub fn apply(&mut self, path: &str, text: &str, expected: Option<&str>) -> Result<Policy, ApplyError> {
+        let _lock = lock(&self.directory)?;
+        let before = self.table()?;
+        let policy =
+            Policy::parse(path, text, before.mark_mask)?.dry_run(before.flags & policy_flags::DRY_RUN != 0);
+        if let Some(expected) = expected {
+            let now = digest(self.text()?.as_bytes());
+            if now != expected {
+                return Err(ApplyError::Changed { now });
+            }
+        }
+        self.write(&policy)?;
+        Ok(policy)
+    }
+
     fn write(&mut self, policy: &Policy) -> Result<(), KernelError> {
         let next = self.applied()?.wrapping_add(1);
         let slot = next & 1;
@@ -135,36 +175,20 @@ pub fn start(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
     PolicyMaps::open(directory)?.write(policy)
 }
 
-/// Checks the text of a policy and applies it to a running agent, or to the maps of one that died: whole, between two
-/// packets. `path` stands for the text in messages. With `expected`, only if the policy that counts has that digest.
+/// As [`PolicyMaps::apply`], by the pins.
 ///
 /// # Errors
-/// Every mistake in the text; or what keeps it from being applied.
+/// No pins; every mistake in the text; or what keeps it from being applied.
 pub fn apply(directory: &Path, path: &str, text: &str, expected: Option<&str>) -> Result<Policy, ApplyError> {
-    let _lock = lock(directory)?;
-    let mut maps = PolicyMaps::open(directory)?;
-    let before = maps.table()?;
-    let policy =
-        Policy::parse(path, text, before.mark_mask)?.dry_run(before.flags & policy_flags::DRY_RUN != 0);
-    if let Some(expected) = expected {
-        let now = active(directory)?.digest();
-        if now != expected {
-            return Err(ApplyError::Changed { now });
-        }
-    }
-    maps.write(&policy)?;
-    Ok(policy)
+    PolicyMaps::open(directory)?.apply(path, text, expected)
 }
 
-/// The policy that counts.
+/// As [`PolicyMaps::active`], by the pins.
 ///
 /// # Errors
 /// No pins, or another ntc's text in them.
 pub fn active(directory: &Path) -> Result<Policy, ApplyError> {
-    let maps = PolicyMaps::open(directory)?;
-    let table = maps.table()?;
-    let policy = Policy::parse("(active)", &maps.text()?, table.mark_mask)?;
-    Ok(policy.dry_run(table.flags & policy_flags::DRY_RUN != 0))
+    PolicyMaps::open(directory)?.active()
 }
 
 /// One writer at a time, whatever process it is in.
@@ -175,7 +199,7 @@ fn lock(directory: &Path) -> Result<File, KernelError> {
         return Err(KernelError::NoPins(directory.display().to_string()));
     }
     let path = directory.join(LOCK);
-    match std::fs::create_dir(&path) {
+    match DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }

@@ -102,8 +102,13 @@ impl Policy {
 
     /// The policy's name for who asks whether it is still the same: SHA-256 of its text, hexadecimal.
     pub fn digest(&self) -> String {
-        Sha256::digest(self.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        digest(self.text.as_bytes())
     }
+}
+
+/// SHA-256, hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The JSON Schema of policy files.

@@ -2,7 +2,7 @@
 
 mod faults;
 mod killed;
-mod link;
+mod model;
 mod privileges;
 mod stalled;
 mod upgrade;
@@ -14,6 +14,7 @@ use link::{Link, of_port, text, with_runtime};
 use ntc_tests::{
     agent::{Agent, PinDir, binary},
     frames::Frame,
+    link,
     net::Namespace,
     wire::{RawSocket, Tun},
 };

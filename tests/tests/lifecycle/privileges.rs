@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::agent::Agent;
+use ntc_tests::{agent::Agent, patience::patient};
 
 use crate::link::{Link, of_port, text};
 
@@ -57,7 +57,7 @@ fn has_given_up_the_rest(pid: u32) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
         let looked = given_up(pid);
-        if looked.is_ok() || start.elapsed() > Duration::from_secs(5) {
+        if looked.is_ok() || start.elapsed() > patient(Duration::from_secs(5)) {
             return looked;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -116,6 +116,63 @@ fn three_capabilities_are_enough() -> anyhow::Result<()> {
     has_given_up_the_rest(agent.pid())?;
     ensure!(threads(agent.pid())?[0]["Uid"].split_whitespace().all(|uid| uid == NOBODY.to_string()));
     labels_traffic(&link, agent, 40_050)
+}
+
+#[test]
+fn pins_are_closed_to_other_users() -> anyhow::Result<()> {
+    let mode = |path: &Path| anyhow::Ok((fs::metadata(path)?.mode() & 0o7777, fs::metadata(path)?.uid()));
+    // Made by ntc; made by an administrator, open to all and to its group; made for another user.
+    for (made, user, expected) in
+        [(None, None, 0o700), (Some(0o775), None, 0o770), (Some(0o755), Some("nobody"), 0o750)]
+    {
+        let link = Link::new(&format!("modes-{expected:o}"))?;
+        if let Some(made) = made {
+            fs::create_dir(&link.pins.0)?;
+            fs::set_permissions(&link.pins.0, fs::Permissions::from_mode(made))?;
+        }
+        let more = user.map_or(vec!["--stay"], |user| vec!["--user", user]);
+        if user.is_some() && !reachable("pins_are_closed_to_other_users")? {
+            continue;
+        }
+        let agent = link.agent(&more)?;
+        let owner = if user.is_some() { NOBODY } else { 0 };
+        ensure!(mode(&link.pins.0)? == (expected, owner), "{made:?}: {:o}", mode(&link.pins.0)?.0);
+        let mut pins = 0;
+        for pin in fs::read_dir(&link.pins.0)? {
+            let pin = pin?.path();
+            let closed = if pin.is_dir() { 0o700 } else { 0o600 };
+            ensure!(mode(&pin)? == (closed, owner), "{}: {:o}", pin.display(), mode(&pin)?.0);
+            pins += 1;
+        }
+        ensure!(pins >= ntc_user::kernel::pins::PINNED.len(), "{pins} pins");
+        // Whoever can open the directory can hold the lock that the next agent needs.
+        let stranger = ["--reuid=1", "--regid=1", "--clear-groups", "flock", "--nonblock"];
+        let tried = std::process::Command::new("setpriv")
+            .args(stranger)
+            .args([link.pins.0.as_os_str(), "true".as_ref()])
+            .output()?;
+        ensure!(!tried.status.success() && text(&tried).contains("denied"), "{}", text(&tried));
+        agent.stop()?;
+        ensure!(link.ntc(&["detach"])?.status.success());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_directory_of_somebody_else_that_is_open_to_all_is_refused() -> anyhow::Result<()> {
+    if !reachable("a_directory_of_somebody_else_that_is_open_to_all_is_refused")? {
+        return Ok(());
+    }
+    let link = Link::new("open")?;
+    fs::create_dir(&link.pins.0)?;
+    fs::set_permissions(&link.pins.0, fs::Permissions::from_mode(0o777))?;
+    let by = with(&["bpf", "net_admin", "perfmon"]);
+    let refused =
+        Agent::command(&link.agent_side, &link.pins.0, &words(&by), &["--iface", "r0"])?.output()?;
+    ensure!(refused.status.code() == Some(1), "{}", text(&refused));
+    ensure!(text(&refused).contains("open to all (mode 777)"), "{}", text(&refused));
+    fs::remove_dir(&link.pins.0)?;
+    Ok(())
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use aya::{maps::MapInfo, programs::loaded_programs};
-use ntc_tests::agent::Agent;
+use ntc_tests::{agent::Agent, patience::patient};
 use ntc_user::kernel::pins;
 use rustix::process::Signal;
 
@@ -57,7 +57,7 @@ impl Objects {
             if remain.maps.is_empty() && remain.programs.is_empty() {
                 return Ok(());
             }
-            ensure!(start.elapsed() < Duration::from_secs(10), "left behind: {remain:?}");
+            ensure!(start.elapsed() < patient(Duration::from_secs(10)), "left behind: {remain:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -15,6 +15,7 @@ use ntc_common::{
 use ntc_tests::{
     kernel::Programs,
     net::Namespace,
+    patience::patient,
     tap::{Seen, Tap},
 };
 use ntc_user::{
@@ -43,7 +44,7 @@ impl Live {
 
     /// Waits until both have seen the same, and returns where the packets went; else the first difference.
     pub fn until_same(&mut self, tap: &Tap) -> anyhow::Result<Ledger> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             let ledger = self.programs.ledger()?;
             while let Some(record) = self.programs.record() {

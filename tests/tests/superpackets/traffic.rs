@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::net::Namespace;
+use ntc_tests::{net::Namespace, patience::patient};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bulk TCP both ways, a short exchange, and UDP in super-packets both ways.
 pub fn all(a: &Namespace, a_ip: &str, b: &Namespace, b_ip: &str) -> anyhow::Result<()> {
@@ -36,12 +36,12 @@ pub fn upload(
 ) -> anyhow::Result<()> {
     let listener = to.enter(|| Ok(TcpListener::bind(address(to_ip)?)?))?;
     let server = listener.local_addr()?;
-    let mut sender = from.enter(|| Ok(TcpStream::connect_timeout(&server, PATIENCE)?))?;
+    let mut sender = from.enter(|| Ok(TcpStream::connect_timeout(&server, patient(PATIENCE))?))?;
     ensure!(sender.local_addr()?.ip() == from_ip.parse::<IpAddr>()?, "another way");
     let (mut receiver, _) = listener.accept()?;
     for stream in [&sender, &receiver] {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patient(PATIENCE)))?;
+        stream.set_write_timeout(Some(patient(PATIENCE)))?;
     }
     std::thread::scope(|scope| {
         let receiving = scope.spawn(move || -> anyhow::Result<usize> {
@@ -63,7 +63,7 @@ fn datagrams(from: &Namespace, from_ip: &str, to: &Namespace, to_ip: &str) -> an
     let open = |namespace: &Namespace, ip: &str| {
         namespace.enter(|| {
             let socket = UdpSocket::bind(address(ip)?)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(patient(PATIENCE)))?;
             Ok(socket)
         })
     };

@@ -14,6 +14,8 @@ use crate::workspace;
 
 /// Lines of the kernel's log that are shown where the guest ended without a result.
 const SHOWN: usize = 25;
+/// How many times as long as elsewhere tests wait for what must come: processors are emulated.
+const PATIENCE: (&str, &str) = ("NTC_TEST_PATIENCE", "6");
 /// Where the guest finds its job.
 const FOLDER: &str = "/run/job";
 
@@ -47,6 +49,7 @@ impl Job {
         job.environment("NTC_BINARY", &text(&workspace::target()?.join("release/ntc"))?);
         job.environment("ORT_DYLIB_PATH", &text(&workspace::tools().join("onnxruntime/libonnxruntime.so"))?);
         job.environment("NTC_SKIPPED_TESTS", &format!("{FOLDER}/skipped"));
+        job.environment(PATIENCE.0, PATIENCE.1);
         job.line(&format!("cd {}", quoted(&text(&root)?)));
         job.line("status=0");
         Ok(job)

@@ -99,7 +99,8 @@ fn repeat(site: &Site, service: &Service, number: usize, deadline: Instant, tall
     let begin = Instant::now() + Duration::from_millis(40) * u32::try_from(number).unwrap_or_default();
     for round in 0.. {
         let start = begin + interval * round;
-        if start >= deadline || !site.interrupt.sleep_until(start) {
+        // Also where the round before took longer than its interval: rounds are not made up for after the end.
+        if start.max(Instant::now()) >= deadline || !site.interrupt.sleep_until(start) {
             return;
         }
         let round = round as usize;

@@ -34,8 +34,10 @@ const ONNX_RUNTIME: &[Package] = &[package("python3-venv", "pip fetches ONNX Run
 /// Hosts in network namespaces, in the demonstration and in the tests.
 const NETWORK: &[Package] = &[
     package("bpftool", "shows the pinned maps"),
+    package("curl", "asks the agent over HTTP"),
     package("ethtool", "switches offloads of the test interfaces"),
     package("iproute2", "makes the hosts: namespaces, interfaces, qdiscs"),
+    package("openssl", "makes the certificate of a test"),
     package("tcpdump", "captures what the agent saw, to classify it again"),
 ];
 
@@ -44,6 +46,8 @@ const GUEST: &[Package] = &[
     package("qemu-system-x86", "the machine that Debian's kernel runs in"),
     package("kmod", "finds which kernel modules need which"),
 ];
+
+const LABELLING: &[Package] = &[package("python3-venv", "pip fetches nfstream, which has nDPI in it")];
 
 const TRAINING: &[Package] = &[
     package("python3-venv", "the training package's environment"),
@@ -68,6 +72,8 @@ impl Packages {
                 }
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
+                Scope::Label => packages.extend(LABELLING),
+                Scope::Dist => packages.extend(ONNX_RUNTIME),
                 Scope::Lint => {}
             }
         }

@@ -32,6 +32,15 @@ pub const CARGO_DENY: CargoTool = CargoTool {
     environment: &[],
 };
 
+/// Reads `[package.metadata.deb]` of ntc-user/Cargo.toml.
+pub const CARGO_DEB: CargoTool = CargoTool {
+    name: "cargo-deb",
+    version: "3.8.0",
+    why: "makes the Debian package (built from source, some minutes)",
+    arguments: &[],
+    environment: &[],
+};
+
 impl Piece for CargoTool {
     fn name(&self) -> String {
         format!("{} {}", self.name, self.version)

@@ -54,7 +54,7 @@ impl Piece for OnnxRuntime {
         let wheel = download(&work)?;
         let unpacked = work.join("wheel");
         workspace::run(
-            workspace::command(super::training::SYSTEM_PYTHON)
+            workspace::command(super::python::SYSTEM_PYTHON)
                 .args(["-m", "zipfile", "-e"])
                 .arg(&wheel)
                 .arg(&unpacked),
@@ -90,7 +90,7 @@ fn download(work: &Path) -> Result<PathBuf> {
     let venv = workspace::tools().join("venv");
     if !venv.join("bin/pip").is_file() {
         workspace::run(
-            workspace::command(super::training::SYSTEM_PYTHON).args(["-m", "venv", "--clear"]).arg(&venv),
+            workspace::command(super::python::SYSTEM_PYTHON).args(["-m", "venv", "--clear"]).arg(&venv),
         )?;
     }
     let requirements = work.join("requirements.txt");

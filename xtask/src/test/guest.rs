@@ -11,9 +11,25 @@ use crate::{
 
 /// The crate whose tests need the kernel, by the end of its manifest's path.
 const MANIFEST: &str = "/tests/Cargo.toml";
-/// Its tests that do not hang on how long something takes: the object loads and does there what it does here. The
-/// others run there by hand, with `cargo xtask guest`.
-const TESTS: &[&str] = &["enforce", "parity"];
+/// Its test binaries that run there, each with parts of the names of its tests: all if there is none. They do not hang
+/// on how long something takes, and show what is another's there: the verifier, tc without TCX, devices that lie on
+/// others. The others run there by hand, with `cargo xtask guest`: each start of the agent takes seconds.
+const TESTS: &[(&str, &[&str])] = &[
+    ("enforce", &[]),
+    ("parity", &[]),
+    ("stacked", &[]),
+    (
+        "hooks",
+        &[
+            "native_xdp_comes_first",
+            "clsact::filters_on_clsact",
+            "a_start_that_fails",
+            "without_a_link_header",
+            "stack::",
+        ],
+    ),
+    ("lifecycle", &["told_to_stay", "pins_are_closed"]),
+];
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
 const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
 /// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.
@@ -33,9 +49,11 @@ pub fn tests(tally: &mut Tally) -> Result<()> {
     }
     let mut job = Job::new(Console::Output)?;
     job.environment(PARITY_EVERY.0, PARITY_EVERY.1);
-    for (name, binary) in binaries()? {
+    for (name, tests, binary) in binaries()? {
         job.say(&format!("== {name}"));
-        job.command(&[binary, "--color=never".to_owned()]);
+        let tests = tests.iter().map(|test| (*test).to_owned());
+        let command: Vec<_> = [binary, "--color=never".to_owned()].into_iter().chain(tests).collect();
+        job.command(&command);
     }
     watch(&mut guest::command(&job, LIMIT_S)?, Runner::Libtest, &prefix, tally)?;
     for line in job.skipped() {
@@ -46,8 +64,11 @@ pub fn tests(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Name and file of the tests, as cargo builds them for the step before.
-fn binaries() -> Result<Vec<(String, String)>> {
+/// A test binary's name, what picks its tests, and its file.
+type Binary = (String, &'static [&'static str], String);
+
+/// The tests, as cargo builds them for the step before.
+fn binaries() -> Result<Vec<Binary>> {
     // All of the workspace, as in the step before: fewer packages have other features, and all would be built anew.
     let mut cargo = super::cargo_test();
     cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
@@ -61,10 +82,11 @@ fn binaries() -> Result<Vec<(String, String)>> {
         let (Some(name), Some(path)) = (target["name"].as_str(), message["executable"].as_str()) else {
             continue;
         };
-        if of_package && is_test && TESTS.contains(&name) {
-            binaries.push((name.to_owned(), path.to_owned()));
+        let wanted = TESTS.iter().find(|(wanted, _)| *wanted == name);
+        if let Some((_, tests)) = wanted.filter(|_| of_package && is_test) {
+            binaries.push((name.to_owned(), *tests, path.to_owned()));
         }
     }
-    ensure!(!binaries.is_empty(), "{MANIFEST} has no tests for the guest");
+    ensure!(binaries.len() == TESTS.len(), "{MANIFEST} lacks some of the guest's tests: {binaries:?}");
     Ok(binaries)
 }

@@ -228,11 +228,16 @@ impl Hooks {
             flags |= if on { flag } else { 0 };
         }
         self.write(link.index, flags)?;
+        let had_clsact = tc::has_clsact(link);
         let mut attachments = Vec::new();
         match self.attach_programs(ebpf, link, duties, flags, claim, &mut attachments) {
             Ok(attached) => Ok(Attached { attachments, ..attached }),
             Err(error) => {
                 attachments.into_iter().for_each(Attachment::end);
+                // Made for a filter that could not be attached, or was detached again.
+                if had_clsact == Some(false) && tc::has_clsact(link) == Some(true) {
+                    leave_clsact(link.index, Means::Clsact);
+                }
                 self.forget(link.index);
                 Err(error)
             }
@@ -253,7 +258,7 @@ impl Hooks {
         let captures = flags & flags::CAPTURED != 0;
         // Egress first: a packet that comes in is marked only once its way out is ready. Also where only capture is
         // asked for: what this host sends itself passes no XDP.
-        let (egress, means, tc_why) = tc::attach(ebpf, TC_EGRESS, link, options, None)?;
+        let (egress, means, mut tc_why) = tc::attach(ebpf, TC_EGRESS, link, options, None)?;
         attachments.push(egress);
         let mut programs = vec![Program::TcEgress];
         let mut ingress = duties.enforce;
@@ -276,6 +281,10 @@ impl Hooks {
             let (ingress, ..) = tc::attach(ebpf, TC_INGRESS, link, options, before)?;
             attachments.push(ingress);
             programs.push(Program::TcIngress);
+        }
+        if let Some(others) = tc::asked_before_clsact(link).filter(|_| means == Means::Clsact) {
+            tracing::warn!(interface = link.name, "clsact: {others}");
+            tc_why = format!("{tc_why}; {others}");
         }
         self.write(link.index, flags)?;
         let hook = Hook {

@@ -142,6 +142,24 @@ fn add_clsact(link: &Link) -> Result<(), ProgramError> {
     }
 }
 
+/// Says so if programs of others are on TCX, which the kernel asks before filters on clsact: one that ends the walk
+/// (`TC_ACT_OK`) keeps packets from these.
+pub(super) fn asked_before_clsact(link: &Link) -> Option<&'static str> {
+    let others = [TcAttachType::Ingress, TcAttachType::Egress].into_iter().any(|direction| {
+        match SchedClassifier::query_tcx(&link.name, direction) {
+            Ok((_, programs)) => !programs.is_empty(),
+            // There are some; to open them is for CAP_SYS_ADMIN. A kernel without TCX has another answer.
+            Err(error) => number(&error) == Some(libc::EPERM),
+        }
+    });
+    others.then_some("programs on TCX come before it and may keep packets from it")
+}
+
+/// Whether an interface has a clsact qdisc; `None` where that cannot be asked.
+pub(super) fn has_clsact(link: &Link) -> Option<bool> {
+    Some(filters::clsact_interfaces().ok()?.contains(&link.index))
+}
+
 /// The handle of an agent's filters: `n`, and 24 bits that tell its pin directory. A filter carries no owner, and its
 /// program's maps are for CAP_SYS_ADMIN alone to ask for.
 fn filter_handle(pin_dir: &Path) -> u32 {

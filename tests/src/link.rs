@@ -11,43 +11,61 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
-use ntc_common::{key::FlowKey, label::Label, policy::Enforcement};
-use ntc_tests::{
+use crate::{
     agent::{Agent, PinDir, binary},
     frames::Frame,
     net::Namespace,
+    patience::patient,
     wire::RawSocket,
 };
+use anyhow::{Context as _, ensure};
+use ntc_common::{key::FlowKey, label::Label, policy::Enforcement};
 use ntc_user::{catalogue::Catalogue, kernel::tables};
 use serde_json::Value;
 
 /// A host with an agent on `r0`, and one that sends to it.
-pub(crate) struct Link {
-    pub(crate) agent_side: Namespace,
-    pub(crate) far_side: Namespace,
-    pub(crate) pins: PinDir,
+pub struct Link {
+    /// Has `r0`.
+    pub agent_side: Namespace,
+    /// Has `s0`.
+    pub far_side: Namespace,
+    /// Of the agent.
+    pub pins: PinDir,
 }
 
 impl Link {
-    pub(crate) fn new(test: &str) -> anyhow::Result<Self> {
+    /// Without an agent yet; `test` names the pins.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn new(test: &str) -> anyhow::Result<Self> {
         let (agent_side, far_side) = (Namespace::new()?, Namespace::new()?);
         agent_side.veth("r0", &far_side, "s0")?;
         Ok(Self { agent_side, far_side, pins: PinDir::new(test) })
     }
 
-    pub(crate) fn agent(&self, more: &[&str]) -> anyhow::Result<Agent> {
+    /// Starts one on `r0`.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn agent(&self, more: &[&str]) -> anyhow::Result<Agent> {
         Agent::start(&self.agent_side, &self.pins.0, &[&["--iface", "r0"], more].concat())
     }
 
     /// A short HTTP exchange: handshake, request, answer, and FIN from both sides. The answers come in by the
     /// same interface, as on a bridge.
-    pub(crate) fn exchange(&self, port: u16) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// They cannot be sent.
+    pub fn exchange(&self, port: u16) -> anyhow::Result<()> {
         self.first_packets(port, 8)
     }
 
     /// So many packets of it: without the last three it stays open.
-    pub(crate) fn first_packets(&self, port: u16, count: usize) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// They cannot be sent.
+    pub fn first_packets(&self, port: u16, count: usize) -> anyhow::Result<()> {
         let (client, server): (IpAddr, IpAddr) = ("192.0.2.10".parse()?, "198.51.100.10".parse()?);
         let to = |flags, payload| Frame::tcp((client, port), (server, 80), flags, payload);
         let from = |flags, payload| Frame { tcp: Some(flags), ..to(0, 0).reply(payload) };
@@ -67,53 +85,72 @@ impl Link {
         })
     }
 
-    pub(crate) fn ntc(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+    /// What `ntc` answers, of these pins.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn ntc(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(binary()?);
         Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
     }
 
     /// What hangs on the interface, as `ip` tells it.
-    pub(crate) fn xdp_attached(&self) -> anyhow::Result<bool> {
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn xdp_attached(&self) -> anyhow::Result<bool> {
         let output = self.agent_side.prepare("ip").args(["-d", "link", "show", "dev", "r0"]).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).contains("prog/xdp"))
     }
 }
 
-pub(crate) fn of_port(port: u16) -> impl Fn(&Value) -> bool {
+/// Picks labels of flows from a port.
+pub fn of_port(port: u16) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "label" && event["src_port"] == port
 }
 
 /// A label of [`Call`], which end it was that spoke first when the agent came.
-pub(crate) fn of_call(event: &Value) -> bool {
+pub fn of_call(event: &Value) -> bool {
     event["event"] == "label" && (event["src_port"] == CALLER || event["dst_port"] == CALLER)
 }
 
-pub(crate) fn text(output: &Output) -> String {
+/// What a command said, on both outputs.
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-pub(crate) fn with_runtime(command: &mut Command) -> &mut Command {
-    command.env("ORT_DYLIB_PATH", ntc_tests::root().join(".tools/onnxruntime/libonnxruntime.so"))
+/// Tells a command where ONNX Runtime is.
+pub fn with_runtime(command: &mut Command) -> &mut Command {
+    command.env("ORT_DYLIB_PATH", crate::root().join(".tools/onnxruntime/libonnxruntime.so"))
 }
 
 /// Port of the client of [`Call`].
-pub(crate) const CALLER: u16 = 40_100;
+pub const CALLER: u16 = 40_100;
 const SERVER: u16 = 53;
 
 impl Link {
     /// Gives both ends addresses of 192.0.2.0/24: what follows passes the stack, as a machine's own traffic does.
-    pub(crate) fn addresses(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn addresses(&self) -> anyhow::Result<()> {
         self.agent_side.ip(&["address", "add", "192.0.2.1/24", "dev", "r0"])?;
         self.far_side.ip(&["address", "add", "192.0.2.2/24", "dev", "s0"])
     }
 
     /// What enforcement has counted.
-    pub(crate) fn enforcement(&self) -> anyhow::Result<Enforcement> {
+    ///
+    /// # Errors
+    /// No pins.
+    pub fn enforcement(&self) -> anyhow::Result<Enforcement> {
         Ok(tables::counts(&self.pins.0)?.enforcement)
     }
 
     /// The label of the call, if it has one.
-    pub(crate) fn label(&self) -> anyhow::Result<Option<(FlowKey, Label)>> {
+    ///
+    /// # Errors
+    /// No pins.
+    pub fn label(&self) -> anyhow::Result<Option<(FlowKey, Label)>> {
         let of_call =
             |key: &FlowKey| [key.lower_port, key.upper_port].map(u16::from_be_bytes).contains(&CALLER);
         let labels = tables::labels(&self.pins.0)?;
@@ -121,23 +158,40 @@ impl Link {
     }
 
     /// Makes the call's label one that the built-in policy acts on, whatever the model thinks of it.
-    pub(crate) fn promote(&self) -> anyhow::Result<Label> {
+    ///
+    /// # Errors
+    /// It has no label.
+    pub fn promote(&self) -> anyhow::Result<Label> {
         let (key, label) = self.label()?.context("the call has no label")?;
         let rtp = Catalogue::shipped().by_name("RTP").context("RTP")?;
-        let label = Label { service: rtp.id, class: rtp.class, confidence: u16::MAX, ..label };
+        let label = Label {
+            service: rtp.id,
+            class: rtp.class,
+            confidence: u16::MAX,
+            acts_as: rtp.id,
+            acts_confidence: u16::MAX,
+            ..label
+        };
         tables::labels(&self.pins.0)?.insert(key, label, 0)?;
         Ok(label)
     }
 
     /// Waits until enforcement has counted on what `what` picks.
-    pub(crate) fn counts_on(
+    ///
+    /// # Errors
+    /// Nothing was counted.
+    pub fn counts_on(
         &self,
         what: impl Fn(&Enforcement) -> u64,
         within: Duration,
     ) -> anyhow::Result<Duration> {
         let (before, start) = (what(&self.enforcement()?), Instant::now());
         while what(&self.enforcement()?) == before {
-            ensure!(start.elapsed() < within, "nothing counted within {within:?}: {:?}", self.enforcement()?);
+            ensure!(
+                start.elapsed() < patient(within),
+                "nothing counted within {within:?}: {:?}",
+                self.enforcement()?
+            );
             thread::sleep(Duration::from_millis(20));
         }
         Ok(start.elapsed())
@@ -145,7 +199,7 @@ impl Link {
 }
 
 /// A call over UDP that goes on whatever happens: each question waits for its answer, 200 ms at most.
-pub(crate) struct Call {
+pub struct Call {
     stop: Arc<AtomicBool>,
     /// Questions that were answered.
     answered: Arc<AtomicU64>,
@@ -155,20 +209,23 @@ pub(crate) struct Call {
 
 /// How a call went.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Answered.
-    pub(crate) answered: u64,
+    pub answered: u64,
     /// Not answered within 200 ms, most in a row.
-    pub(crate) longest_gap: u32,
+    pub longest_gap: u32,
 }
 
 impl Call {
     /// Begins one from the far side to the agent's host.
-    pub(crate) fn begin(link: &Link) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// No sockets.
+    pub fn begin(link: &Link) -> anyhow::Result<Self> {
         let bind = |namespace: &Namespace, address: &str, port| -> anyhow::Result<UdpSocket> {
             namespace.enter(|| {
                 let socket = UdpSocket::bind(SocketAddr::new(address.parse()?, port))?;
-                socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+                socket.set_read_timeout(Some(patient(Duration::from_millis(200))))?;
                 Ok(socket)
             })
         };
@@ -212,17 +269,23 @@ impl Call {
     }
 
     /// Waits for so many more answers.
-    pub(crate) fn goes_on(&self, answers: u64) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn goes_on(&self, answers: u64) -> anyhow::Result<()> {
         let (wanted, start) = (self.answered.load(Ordering::Relaxed) + answers, Instant::now());
         while self.answered.load(Ordering::Relaxed) < wanted {
-            ensure!(start.elapsed() < Duration::from_secs(10), "the call does not go on");
+            ensure!(start.elapsed() < patient(Duration::from_secs(10)), "the call does not go on");
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
     /// Ends it.
-    pub(crate) fn end(mut self) -> anyhow::Result<Tally> {
+    ///
+    /// # Errors
+    /// An end of it died.
+    pub fn end(mut self) -> anyhow::Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
         let died = |_| anyhow::anyhow!("an end of the call died");
         let tally = self.client.take().context("no client")?.join().map_err(died)??;

@@ -1,0 +1,168 @@
+//! `/v1/events`: what becomes of labels, as it happens.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures::{Stream, StreamExt as _, stream};
+use ntc_common::key::FlowKey;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    extract::Params,
+    log::{Gone, Record},
+    problem::Problem,
+    query::{EventsQuery, Filter},
+    state::{Shared, read},
+    view::FlowView,
+};
+use crate::clock;
+
+/// Events that are made ready at one time.
+const CHUNK: usize = 256;
+/// A comment is sent after so long without an event, so that both sides notice a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Labels as server-sent events. First the flows that have one (`snapshot`, then one `live`), then what changes: `new`,
+/// `changed`, `ended`, each with the whole flow as data. A change that happened during the snapshot may be told twice.
+///
+/// Whoever comes back with `Last-Event-ID` gets what he missed, without a snapshot, as long as the agent still has it
+/// (the last 16,384 changes); else a snapshot. A reader who falls further behind gets `dropped`, and the stream ends.
+#[utoipa::path(get, path = "/v1/events", tag = "flows",
+    params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on behind this event")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events; data is a FlowView"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "A parameter means nothing"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting, or has too many subscribers")
+    ))]
+pub async fn events(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Params(query): Params<EventsQuery>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let filter = query.filter()?;
+    shared.live()?;
+    let permit = Arc::clone(&shared.subscribers)
+        .try_acquire_owned()
+        .map_err(|_| Problem::unavailable("as many subscribers as the agent serves at one time"))?;
+    let instance = read(&shared.agent).instance.clone();
+    let named = headers.get("last-event-id").and_then(|value| value.to_str().ok().map(str::to_owned));
+    let resumed = named.or(query.last_event_id).and_then(|id| {
+        let (of, number) = id.split_once('-')?;
+        let number = number.parse().ok().filter(|_| of == instance)?;
+        shared.log.after(number, 1).ok().map(|_| number)
+    });
+    // From here on changes are followed; the snapshot that comes first is at least as new.
+    let after = resumed.unwrap_or_else(|| shared.log.latest());
+    let place = if resumed.is_some() { Place::Live } else { Place::Snapshot(None) };
+    let subscriber = Subscriber { shared, filter, instance, after, place, _permit: permit };
+    let events = stream::unfold(subscriber, Subscriber::next).flat_map(stream::iter).map(Ok);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+enum Place {
+    /// Behind this flow.
+    Snapshot(Option<FlowKey>),
+    Live,
+    End,
+}
+
+struct Subscriber {
+    shared: Arc<Shared>,
+    filter: Filter,
+    instance: String,
+    /// The latest change that was told.
+    after: u64,
+    place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Subscriber {
+    async fn next(mut self) -> Option<(Vec<Event>, Self)> {
+        let events = match self.place {
+            Place::Snapshot(after) => self.snapshot(after),
+            Place::Live => self.changes().await,
+            Place::End => return None,
+        };
+        Some((events, self))
+    }
+
+    fn snapshot(&mut self, after: Option<FlowKey>) -> Vec<Event> {
+        let Ok(live) = self.shared.live() else { return Vec::new() };
+        let (now_ns, unix_time) = (clock::monotonic_ns(), self.shared.unix_time());
+        let mirror = live.mirror();
+        let mut last = None;
+        let mut events: Vec<Event> = mirror
+            .range(after.as_ref())
+            .take(CHUNK)
+            .inspect(|(key, _)| last = Some(**key))
+            .filter(|(key, entry)| self.filter.wants(key, entry, now_ns))
+            .filter_map(|(key, entry)| {
+                let flow = FlowView::new(*key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s));
+                Some(Event::default().event("snapshot").data(serde_json::to_string(&flow).ok()?))
+            })
+            .collect();
+        drop(mirror);
+        self.place = match last {
+            Some(key) => Place::Snapshot(Some(key)),
+            None => {
+                let id = self.id(self.after);
+                events.push(Event::default().event("live").id(id).data("{}"));
+                Place::Live
+            }
+        };
+        events
+    }
+
+    /// Waits for changes that are wanted.
+    async fn changes(&mut self) -> Vec<Event> {
+        let mut news = self.shared.log.news();
+        loop {
+            match self.shared.log.after(self.after, CHUNK) {
+                Err(Gone) => {
+                    self.shared.counters.slow_readers.fetch_add(1, Ordering::Relaxed);
+                    self.place = Place::End;
+                    return vec![Event::default().event("dropped").data("{}")];
+                }
+                Ok(records) if records.is_empty() => {
+                    // The sender lives as long as `shared`.
+                    if news.wait_for(|latest| *latest > self.after).await.is_err() {
+                        self.place = Place::End;
+                        return Vec::new();
+                    }
+                }
+                Ok(records) => {
+                    self.after = records.last().map_or(self.after, |record| record.number);
+                    let events: Vec<Event> = records
+                        .iter()
+                        .filter(|record| self.wants(record))
+                        .map(|record| self.event(record))
+                        .collect();
+                    if !events.is_empty() {
+                        return events;
+                    }
+                }
+            }
+        }
+    }
+
+    /// By what the flow was when it changed.
+    fn wants(&self, record: &Record) -> bool {
+        self.filter.wants(&record.key, &record.entry, clock::monotonic_ns())
+    }
+
+    fn event(&self, record: &Record) -> Event {
+        Event::default().event(record.change.name()).id(self.id(record.number)).data(&record.json)
+    }
+
+    fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.instance)
+    }
+}

@@ -1,0 +1,132 @@
+//! What became of labels, numbered, for everybody who follows: the last [`CAPACITY`] changes, each written as JSON
+//! once. A reader holds a number, not a place in a queue, so that one who is slow costs nothing but himself.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ntc_common::key::FlowKey;
+use tokio::sync::watch;
+
+use super::{
+    mirror::{Change, Entry},
+    view::FlowView,
+};
+use crate::clock::UnixTime;
+
+/// Changes that are kept: some seconds' worth on a busy router, about 600 bytes each.
+pub const CAPACITY: usize = 16_384;
+
+/// One change.
+#[derive(Debug)]
+pub struct Record {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What happened.
+    pub change: Change,
+    /// The flow's key.
+    pub key: FlowKey,
+    /// The flow then.
+    pub entry: Entry,
+    /// The flow as JSON.
+    pub json: String,
+}
+
+/// The reader asks for changes that are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// The latest changes.
+#[derive(Debug)]
+pub struct Log {
+    records: Mutex<VecDeque<Arc<Record>>>,
+    /// The latest number.
+    latest: watch::Sender<u64>,
+    capacity: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
+}
+
+impl Log {
+    /// Keeps so many.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { records: Mutex::default(), latest: watch::Sender::new(0), capacity }
+    }
+
+    /// Adds a change.
+    pub fn push(&self, change: Change, key: FlowKey, entry: &Entry, unix_time: UnixTime) {
+        let flow = FlowView::new(key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s));
+        // Numbers, names and addresses: nothing that JSON cannot hold.
+        let Ok(json) = serde_json::to_string(&flow) else { return };
+        let mut records = self.records();
+        let number = *self.latest.borrow() + 1;
+        if records.len() >= self.capacity {
+            records.pop_front();
+        }
+        records.push_back(Arc::new(Record { number, change, key, entry: *entry, json }));
+        self.latest.send_replace(number);
+    }
+
+    /// The latest change's number; 0 before the first.
+    pub fn latest(&self) -> u64 {
+        *self.latest.borrow()
+    }
+
+    /// Tells of new changes.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// Up to `limit` changes behind number `after`.
+    ///
+    /// # Errors
+    /// Some of them are gone, or the number was never given.
+    pub fn after(&self, after: u64, limit: usize) -> Result<Vec<Arc<Record>>, Gone> {
+        let records = self.records();
+        let first = records.front().map_or(self.latest() + 1, |record| record.number);
+        if after + 1 < first || after > self.latest() {
+            return Err(Gone);
+        }
+        let skip = usize::try_from(after + 1 - first).unwrap_or(usize::MAX);
+        Ok(records.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    fn records(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
+        // Whoever died with the lock held had finished a push or not begun it.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(log: &Log) {
+        let (key, entry) = crate::api::mirror::tests::entry(1);
+        log.push(Change::New, key, &entry, UnixTime::now());
+    }
+
+    #[test]
+    fn a_reader_gets_each_change_once_or_is_told_that_some_are_gone() {
+        let log = Log::with_capacity(4);
+        let numbers = |after| {
+            let records = log.after(after, 3)?;
+            Ok::<_, Gone>(records.iter().map(|record| record.number).collect::<Vec<_>>())
+        };
+        assert_eq!(numbers(0), Ok(vec![]));
+        (0..3).for_each(|_| push(&log));
+        assert_eq!(numbers(0), Ok(vec![1, 2, 3]));
+        assert_eq!(numbers(3), Ok(vec![]));
+        assert_eq!(numbers(4), Err(Gone), "never given");
+        (0..3).for_each(|_| push(&log));
+        assert_eq!(numbers(1), Err(Gone), "2 had to go");
+        assert_eq!(numbers(2), Ok(vec![3, 4, 5]));
+        assert_eq!(numbers(5), Ok(vec![6]));
+        assert_eq!(log.latest(), 6);
+    }
+}

@@ -1,0 +1,277 @@
+//! `/metrics`: for Prometheus (OpenMetrics text).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use super::{
+    problem::Problem,
+    state::{Shared, read},
+    stats::ApiCounts,
+};
+use crate::{
+    assemble::Cause,
+    catalogue::{Catalogue, class_name},
+    event::{EnforcementView, LabelEvent, LedgerView, Stats},
+};
+
+/// What `Accept` of Prometheus asks for first.
+const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Times to a label in seconds, and how sure answers are.
+#[derive(Debug)]
+pub struct Times {
+    decided: Histogram,
+    first: Histogram,
+    confidence: Histogram,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        // 100 us to 26 s: from a sequence that is full at once to a flow that hardly speaks.
+        let times = || Histogram::new(exponential_buckets(0.000_1, 2.0, 19));
+        let confidence = Histogram::new((1..10).map(|tenth| f64::from(tenth) / 10.0));
+        Self { decided: times(), first: times(), confidence }
+    }
+}
+
+impl Times {
+    /// Takes a label in.
+    pub fn observe(&self, label: &LabelEvent) {
+        let seconds = |us: u64| us as f64 / 1e6;
+        // A pause is waited for by intent.
+        if label.reason != Cause::Paused {
+            self.decided.observe(seconds(label.decided_us));
+        }
+        self.first.observe(seconds(label.age_us));
+        self.confidence.observe(label.confidence.into());
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    name: String,
+}
+
+type Counters = Family<Of, Counter>;
+type Gauges = Family<Of, Gauge>;
+
+/// Metrics of every stage.
+#[utoipa::path(get, path = "/metrics", tag = "agent", responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text"),
+    (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting")
+))]
+pub async fn metrics(
+    State(shared): State<Arc<Shared>>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let stats = shared.stats()?;
+    let mut registry = Registry::with_prefix("ntc");
+    agent(&mut registry, &shared);
+    stages(&mut registry, &stats);
+    ledger(&mut registry, &stats.ledger);
+    enforcement(&mut registry, &stats);
+    flows(&mut registry, &shared)?;
+    api(&mut registry, &ApiCounts::of(&shared));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| Problem::unavailable(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
+}
+
+fn agent(registry: &mut Registry, shared: &Shared) {
+    let (agent, model) = (read(&shared.agent), shared.models.current());
+    let mut labels = vec![("version", agent.version.to_string())];
+    if let Some(model) = &model {
+        labels.push(("model", model.manifest.model.name.clone()));
+        labels.push(("model_version", model.manifest.model.version.clone()));
+        labels.push(("model_sha256", model.sha256.clone()));
+    }
+    // A gauge, since Prometheus' own text format knows no type `info`.
+    let info = Family::<Vec<(&str, String)>, Gauge>::default();
+    info.get_or_create(&labels).set(1);
+    registry.register("agent_info", "The agent and its model", info);
+    gauge(registry, "ready", "Programs are attached and labels count", u64::from(agent.ready));
+    gauge(
+        registry,
+        "model_epoch",
+        "Number of the model that answers",
+        model.map_or(0, |model| model.epoch).into(),
+    );
+    registry.register_with_unit(
+        "label_decided",
+        "From the packet that brought the question to the label",
+        Unit::Seconds,
+        shared.times.decided.clone(),
+    );
+    registry.register_with_unit(
+        "label_age",
+        "From a flow's first packet to the label",
+        Unit::Seconds,
+        shared.times.first.clone(),
+    );
+    registry.register("label_confidence", "Confidence of answers", shared.times.confidence.clone());
+}
+
+fn stages(registry: &mut Registry, stats: &Stats) {
+    let assembler = &stats.assembler;
+    counters(
+        registry,
+        "agent_flows",
+        "Flows by what became of them in the agent",
+        [
+            ("recorded", stats.flows),
+            ("labelled", stats.labelled),
+            ("gapped", assembler.gapped),
+            ("headless", assembler.headless),
+            ("deferred", assembler.deferred),
+            ("evicted", assembler.evicted),
+        ],
+    );
+    counter(registry, "records_misfit", "Records that fitted nowhere", assembler.misfits);
+    counter(
+        registry,
+        "answers_failed",
+        "Flows that the model failed on, labels that could not be written",
+        stats.failed,
+    );
+    counter(registry, "events_lost", "Label events that found the queue full", stats.events_lost);
+}
+
+fn ledger(registry: &mut Registry, ledger: &LedgerView) {
+    let LedgerView { seen, recorded, gated, not_flow, dropped, new_flows, resumed_flows, shed_flows, .. } =
+        *ledger;
+    counter(registry, "packets_seen", "Wire packets that were ntc's to account", seen);
+    counters(
+        registry,
+        "packets",
+        "Where each packet went: the sum is packets_seen",
+        [("recorded", recorded), ("gated", gated), ("not_flow", not_flow), ("dropped", dropped)],
+    );
+    let reasons = ledger.reasons.iter().map(|(name, count)| (name.as_ref(), *count));
+    counters(registry, "packet_reasons", "Packets by reason: of no flow, lost, or counted apart", reasons);
+    counters(
+        registry,
+        "flows_begun",
+        "Flows in the kernel",
+        [("new", new_flows), ("resumed", resumed_flows), ("shed", shed_flows)],
+    );
+}
+
+fn enforcement(registry: &mut Registry, stats: &Stats) {
+    let EnforcementView {
+        ingress,
+        egress,
+        stale,
+        unlabelled,
+        labelled,
+        by_mark,
+        remarked,
+        by_rule,
+        by_default,
+        dropped,
+    } = stats.enforcement;
+    counters(
+        registry,
+        "enforcement_packets",
+        "Packets at the tc programs, by what was done",
+        [
+            ("ingress", ingress),
+            ("egress", egress),
+            ("stale", stale),
+            ("unlabelled", unlabelled),
+            ("labelled", labelled),
+            ("by_mark", by_mark),
+            ("remarked", remarked),
+            ("by_rule", by_rule),
+            ("by_default", by_default),
+            ("dropped", dropped),
+        ],
+    );
+    let of = |index: usize| stats.classes.iter().map(move |(name, counts)| (name.as_ref(), counts[index]));
+    counters(registry, "class_packets", "Packets that left in a class", of(0));
+    counters(registry, "class_bytes", "Bytes that left in a class", of(1));
+    let of = |index: usize| stats.services.iter().map(move |(name, counts)| (name.as_ref(), counts[index]));
+    counters(registry, "service_packets", "Packets that left of a service", of(0));
+    counters(registry, "service_bytes", "Bytes that left of a service", of(1));
+}
+
+fn flows(registry: &mut Registry, shared: &Shared) -> Result<(), Problem> {
+    let live = shared.live()?;
+    let mirror = live.mirror();
+    let sums = mirror.sums();
+    gauge(registry, "flow_table_capacity", "Flows that the table has room for", live.capacity() as u64);
+    gauge(registry, "labelled_flows", "Flows that have a label", sums.all.flows);
+    gauge(registry, "provisional_flows", "Of these, with a provisional one", sums.provisional);
+    let catalogue = Catalogue::shipped();
+    let services = sums.services.iter().map(|(id, sum)| (catalogue.names(*id).0, sum.flows));
+    gauges(registry, "service_flows", "Labelled flows by service", services);
+    let classes = (0u8..).zip(&sums.classes).filter(|(_, sum)| sum.flows > 0);
+    gauges(
+        registry,
+        "class_flows",
+        "Labelled flows by class",
+        classes.clone().map(|(n, sum)| (class_name(n), sum.flows)),
+    );
+    let rates = classes.map(|(n, sum)| (class_name(n), sum.bits_per_s));
+    gauges(registry, "class_bits_per_second", "Rate of labelled flows by class", rates);
+    Ok(())
+}
+
+fn api(registry: &mut Registry, counts: &ApiCounts) {
+    let ApiCounts { requests, refused, connections_refused, subscribers, slow_readers, missed } = *counts;
+    counters(registry, "api_requests", "Requests", [("answered", requests), ("refused", refused)]);
+    counter(registry, "api_connections_refused", "Connections beyond the limit", connections_refused);
+    gauge(registry, "api_subscribers", "Open streams of events", subscribers);
+    counter(registry, "api_slow_readers", "Readers that were dropped", slow_readers);
+    counter(registry, "api_events_missed", "Label events found by a later look at all labels", missed);
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter: Counter = Counter::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(value.try_into().unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}
+
+fn counters<'a>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) {
+    let family = Counters::default();
+    for (name, value) in values {
+        family.get_or_create(&Of { name: name.into() }).inc_by(value);
+    }
+    registry.register(name, help, family);
+}
+
+fn gauges<'a>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (&'a str, u64)>,
+) {
+    let family = Gauges::default();
+    for (name, value) in values {
+        family.get_or_create(&Of { name: name.into() }).set(value.try_into().unwrap_or(i64::MAX));
+    }
+    registry.register(name, help, family);
+}

@@ -1,0 +1,283 @@
+//! What the handlers share, and the thread that keeps it current.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::AtomicU64,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use aya::maps::MapError;
+use ntc_common::{
+    flow::{FlowRule, FlowState},
+    key::FlowKey,
+    label::Label,
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    agent::{AgentView, HookView},
+    auth::Tokens,
+    log::Log,
+    metrics::Times,
+    mirror::{Change, Entry, Mirror},
+    policy::PolicyState,
+    problem::Problem,
+    rate::Rates,
+};
+use crate::{
+    clock::{self, UnixTime},
+    event::Stats,
+    kernel::{
+        KernelError,
+        batch::Batch,
+        flow_table::FlowTable,
+        policy::PolicyMaps,
+        tables::{self, Labels},
+    },
+    switch::Switch,
+};
+
+/// Streams of events at one time.
+pub const SUBSCRIBERS: usize = 64;
+/// Labels and flows are looked at so often, unless a look takes long.
+const LOOK: Duration = Duration::from_secs(1);
+/// A look at all flows takes at most one in so many parts of one processor's time.
+const SHARE: u32 = 20;
+/// Entries that are changed before readers are let in.
+const CHUNK: usize = 512;
+
+/// What the API did.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests that were let in.
+    pub requests: AtomicU64,
+    /// Requests refused: role, rate, size, form.
+    pub refused: AtomicU64,
+    /// Connections refused: too many at one time.
+    pub connections_refused: AtomicU64,
+    /// Readers that were dropped because they did not keep up.
+    pub slow_readers: AtomicU64,
+    /// Label events that found the queue to the API full; the next look at all labels finds them.
+    pub missed: AtomicU64,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The agent itself.
+    pub agent: RwLock<AgentView>,
+    /// Interfaces by index.
+    pub hooks: RwLock<BTreeMap<u32, HookView>>,
+    /// The model that answers, and the way to another.
+    pub models: Switch,
+    /// The policy.
+    pub policy: Mutex<PolicyState>,
+    /// Counts, once a second.
+    pub stats: RwLock<Option<Arc<Stats>>>,
+    /// What became of labels.
+    pub log: Log,
+    /// Times to a label.
+    pub times: Times,
+    /// What the API did.
+    pub counters: Counters,
+    /// One for each stream of events.
+    pub subscribers: Arc<Semaphore>,
+    /// Who may do what.
+    pub tokens: Tokens,
+    /// Who asks how often.
+    pub rates: Rates,
+    /// One for all answers: the first packet of a flow has one Unix time, by which it is named.
+    unix_time: RwLock<UnixTime>,
+    live: OnceLock<Live>,
+}
+
+impl Shared {
+    /// Before the agent is ready.
+    pub fn new(agent: AgentView, models: Switch, policy: PolicyState, tokens: Tokens, rates: Rates) -> Self {
+        Self {
+            agent: RwLock::new(agent),
+            hooks: RwLock::default(),
+            models,
+            policy: Mutex::new(policy),
+            stats: RwLock::default(),
+            log: Log::default(),
+            times: Times::default(),
+            counters: Counters::default(),
+            subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)),
+            tokens,
+            rates,
+            unix_time: RwLock::new(UnixTime::now()),
+            live: OnceLock::new(),
+        }
+    }
+
+    /// Opens the pinned maps: from here on there are flows to tell of.
+    ///
+    /// # Errors
+    /// A map cannot be opened.
+    pub fn open(&self, pins: &Path, rule: FlowRule) -> Result<(), KernelError> {
+        let live = Live::open(pins, rule)?;
+        self.lock_policy().follow(PolicyMaps::open(pins)?)?;
+        // The agent becomes ready once.
+        let _ = self.live.set(live);
+        Ok(())
+    }
+
+    /// Labels and flows.
+    ///
+    /// # Errors
+    /// The agent is not ready.
+    pub fn live(&self) -> Result<&Live, Problem> {
+        self.live
+            .get()
+            .ok_or_else(|| Problem::unavailable("the agent is starting: no programs are attached yet"))
+    }
+
+    /// From the kernel's clock to Unix time.
+    pub fn unix_time(&self) -> UnixTime {
+        *read(&self.unix_time)
+    }
+
+    /// The policy, to look at or to change.
+    pub fn lock_policy(&self) -> MutexGuard<'_, PolicyState> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest counts.
+    ///
+    /// # Errors
+    /// There are none yet.
+    pub fn stats(&self) -> Result<Arc<Stats>, Problem> {
+        read(&self.stats)
+            .clone()
+            .ok_or_else(|| Problem::unavailable("the agent is starting: nothing is counted yet"))
+    }
+}
+
+/// The value, also after somebody died with the lock held: every change is one assignment.
+pub fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`read`], to change it.
+pub fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Labels and flows of a running agent.
+#[derive(Debug)]
+pub struct Live {
+    labels: Labels,
+    table: FlowTable,
+    rule: FlowRule,
+    mirror: RwLock<Mirror>,
+}
+
+impl Live {
+    fn open(pins: &Path, rule: FlowRule) -> Result<Self, KernelError> {
+        let (labels, table) = (tables::labels(pins)?, FlowTable::open(pins)?);
+        Ok(Self { labels, table, rule, mirror: RwLock::default() })
+    }
+
+    /// All labelled flows, in order; up to a second old.
+    pub fn mirror(&self) -> RwLockReadGuard<'_, Mirror> {
+        read(&self.mirror)
+    }
+
+    /// The flow that has a key now, from the table itself.
+    pub fn flow(&self, key: &FlowKey) -> Option<FlowState> {
+        let lives = |state: &FlowState| state.over(key.protocol, clock::monotonic_ns(), &self.rule).is_none();
+        self.table.get(key).filter(lives)
+    }
+
+    /// The label of the flow that has a key now, from the map itself.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn label(&self, key: &FlowKey) -> Result<Option<(Label, FlowState)>, Problem> {
+        let Some(state) = self.flow(key) else { return Ok(None) };
+        let found = match self.labels.get(key, 0) {
+            Ok(label) => Some(label),
+            Err(MapError::KeyNotFound) => None,
+            Err(error) => return Err(Problem::unavailable(format!("the label map: {error}"))),
+        };
+        Ok(found.filter(|label| label.start_ns == state.start_ns).map(|label| (label, state)))
+    }
+
+    /// Places in the flow table.
+    pub const fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    fn refresh(&self, key: FlowKey, log: &Log, unix_time: UnixTime) {
+        // Not readable: as the next look at all labels finds it.
+        let Ok(found) = self.label(&key) else { return };
+        write(&self.mirror).set(key, found, clock::monotonic_ns(), tell(log, key, unix_time));
+    }
+
+    /// Looks at all labels and their flows.
+    fn look(&self, batch: &mut Batch<FlowKey, Label>, log: &Log, unix_time: UnixTime) -> std::io::Result<()> {
+        let mut labels: BTreeMap<FlowKey, Label> = BTreeMap::new();
+        batch.walk(&self.labels, |key, label| {
+            labels.insert(key, label);
+        })?;
+        // What the mirror has and the map does not.
+        let gone: Vec<FlowKey> =
+            self.mirror().range(None).map(|(key, _)| *key).filter(|key| !labels.contains_key(key)).collect();
+        let all: Vec<(FlowKey, Option<Label>)> = labels
+            .into_iter()
+            .map(|(key, label)| (key, Some(label)))
+            .chain(gone.into_iter().map(|key| (key, None)))
+            .collect();
+        for chunk in all.chunks(CHUNK) {
+            let now_ns = clock::monotonic_ns();
+            let mut mirror = write(&self.mirror);
+            for (key, label) in chunk {
+                let found = label.and_then(|label| Some((label, self.flow(key)?)));
+                mirror.set(*key, found, now_ns, tell(log, *key, unix_time));
+            }
+        }
+        write(&self.mirror).add_up();
+        Ok(())
+    }
+}
+
+fn tell(log: &Log, key: FlowKey, unix_time: UnixTime) -> impl FnMut(Change, &Entry) {
+    move |change, entry| {
+        log.push(change, key, entry, unix_time);
+    }
+}
+
+/// Keeps the mirror current until the sender of `keys` is gone.
+pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
+    let mut batch = Batch::default();
+    let mut next = Instant::now();
+    loop {
+        let key = match keys.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(key) => Some(key),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let Some(live) = shared.live.get() else {
+            next = Instant::now() + LOOK;
+            continue;
+        };
+        let unix_time = shared.unix_time();
+        if let Some(key) = key {
+            live.refresh(key, &shared.log, unix_time);
+        }
+        if Instant::now() >= next {
+            let start = Instant::now();
+            write(&shared.unix_time).follow();
+            if let Err(error) = live.look(&mut batch, &shared.log, unix_time) {
+                tracing::warn!(%error, "labels cannot be read: the API tells of those that it knows");
+            }
+            next = Instant::now() + LOOK.max(start.elapsed() * SHARE);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Real HTTP by a program of others: curl.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use ntc_tests::{link::Link, net::Namespace};
+use ntc_user::api::listen::socket_of;
+use serde_json::Value;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("{self:?}"))
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim()))
+    }
+
+    /// RFC 9457: the media type, the status again, and what is wrong.
+    pub fn problem(&self, status: u16) -> anyhow::Result<String> {
+        ensure!(self.status == status, "{status} was expected: {self:?}");
+        ensure!(self.header("content-type") == Some("application/problem+json"), "{self:?}");
+        let problem = self.json()?;
+        ensure!(problem["status"] == status && problem["type"] == "about:blank", "{problem}");
+        Ok(problem["detail"].as_str().context("no detail")?.to_owned())
+    }
+}
+
+/// Who asks: curl with its options.
+#[derive(Clone, Debug)]
+pub struct Asker(Vec<String>);
+
+impl Asker {
+    /// By the Unix socket of a link's agent.
+    pub fn unix(link: &Link) -> Self {
+        Self::socket(&socket_of(&link.pins.0))
+    }
+
+    pub fn socket(path: &Path) -> Self {
+        Self(["curl", "--unix-socket", &path.display().to_string()].map(Into::into).to_vec())
+    }
+
+    /// By TCP, inside a namespace.
+    pub fn inside(namespace: &Namespace, options: &[&str]) -> Self {
+        let net = format!("--net=/run/netns/{}", namespace.name());
+        let words = ["nsenter", &net, "curl"].into_iter().chain(options.iter().copied());
+        Self(words.map(Into::into).collect())
+    }
+
+    /// Run by another command (`setpriv`).
+    pub fn by(&self, command: &[&str]) -> Self {
+        Self(command.iter().map(|word| (*word).to_owned()).chain(self.0.iter().cloned()).collect())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.0[0]);
+        command.args(&self.0[1..]).args(["--silent", "--show-error", "--globoff"]);
+        command
+    }
+
+    /// Sends a request; `options` are curl's.
+    pub fn ask(&self, url: &str, options: &[&str]) -> anyhow::Result<Answer> {
+        let mut command = self.command();
+        let output = command.args(["--max-time", "20", "--include"]).args(options).arg(full(url)).output()?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "curl {url}: {}: {complaint}", output.status);
+        let text = String::from_utf8(output.stdout)?;
+        // Behind `100 Continue`, if there was one.
+        let text = match text.split_once("\r\n\r\n") {
+            Some((head, rest)) if head.contains(" 100 ") => rest,
+            _ => &text,
+        };
+        let (head, body) = text.split_once("\r\n\r\n").context("no header")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok(Answer { status, headers: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// A GET that succeeds, as JSON.
+    pub fn get(&self, url: &str) -> anyhow::Result<Value> {
+        let answer = self.ask(url, &[])?;
+        ensure!(answer.status == 200, "{url}: {answer:?}");
+        answer.json()
+    }
+
+    /// Asks again until `wanted` is found in the answer: the mirror may be a second behind.
+    pub fn until<T>(&self, url: &str, wanted: impl Fn(&Value) -> Option<T>) -> anyhow::Result<T> {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let answer = self.get(url)?;
+            if let Some(found) = wanted(&answer) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < deadline, "{url} still answers {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Opens a stream of events.
+    pub fn follow(&self, url: &str, options: &[&str]) -> anyhow::Result<Stream> {
+        let mut command = self.command();
+        command.arg("--no-buffer").args(options).arg(full(url)).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().context("stdout")?;
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            let _ = read(stdout, |event| sender.send(event).is_ok());
+        });
+        Ok(Stream { child, events })
+    }
+}
+
+fn full(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://localhost{url}") }
+}
+
+/// A server-sent event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub name: String,
+    pub id: String,
+    pub data: Value,
+}
+
+fn read(stdout: ChildStdout, mut each: impl FnMut(Event) -> bool) -> anyhow::Result<()> {
+    let mut event = Event { name: String::new(), id: String::new(), data: Value::Null };
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        match line.split_once(": ") {
+            Some(("event", name)) => name.clone_into(&mut event.name),
+            Some(("id", id)) => id.clone_into(&mut event.id),
+            Some(("data", data)) => event.data = serde_json::from_str(data)?,
+            _ if line.is_empty() && !event.name.is_empty() => {
+                let blank = Event { name: String::new(), id: String::new(), data: Value::Null };
+                if !each(std::mem::replace(&mut event, blank)) {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// An open stream, closed on drop.
+#[derive(Debug)]
+pub struct Stream {
+    child: Child,
+    events: Receiver<Event>,
+}
+
+impl Stream {
+    /// The next event that `wanted` picks.
+    pub fn until(&self, wanted: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
+        // A closed flow ends ten seconds later.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut last = None;
+        while let Ok(event) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if wanted(&event) {
+                return Ok(event);
+            }
+            last = Some(event);
+        }
+        bail!("no such event; the last was {last:?}");
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

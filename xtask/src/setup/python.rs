@@ -1,0 +1,93 @@
+//! Python environments: of the training package in `models/`, and of the labelling beside it.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::Piece;
+use crate::workspace;
+
+/// The distribution's interpreter: only it sees the distribution's PyTorch. One earlier in PATH may be of another version.
+pub const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+/// A virtual environment with a list of requirements, installed by pip.
+pub struct Environment {
+    /// Its folder below `.tools`.
+    folder: &'static str,
+    /// File below `models/`.
+    requirements: &'static str,
+    /// Whether it sees the distribution's packages.
+    sees_system: bool,
+    /// Shown when it is installed.
+    why: &'static str,
+}
+
+/// Sees the distribution's PyTorch and has the rest by pip.
+pub const TRAINING: Environment = Environment {
+    folder: "training",
+    requirements: "requirements.txt",
+    sees_system: true,
+    why: "trains models and tests the training package (models/requirements.txt)",
+};
+
+/// nDPI, as nfstream brings it.
+pub const LABELLING: Environment = Environment {
+    folder: "labelling",
+    requirements: "labelling.txt",
+    sees_system: false,
+    why: "labels captures by nDPI's payload inspection (models/labelling.txt)",
+};
+
+impl Environment {
+    /// The interpreter of the environment.
+    pub fn python(&self) -> PathBuf {
+        self.path().join("bin/python")
+    }
+
+    fn path(&self) -> PathBuf {
+        workspace::tools().join(self.folder)
+    }
+
+    fn requirements(&self) -> PathBuf {
+        workspace::root().join("models").join(self.requirements)
+    }
+
+    /// Written last, as a copy of the requirements that were installed: a change of theirs installs again.
+    fn stamp(&self) -> PathBuf {
+        self.path().join("requirements.installed")
+    }
+}
+
+impl Piece for Environment {
+    fn name(&self) -> String {
+        format!("{} environment", self.folder)
+    }
+
+    fn why(&self) -> String {
+        self.why.to_owned()
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        let path = self.requirements();
+        let wanted = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(fs::read(self.stamp()).is_ok_and(|installed| installed == wanted))
+    }
+
+    fn install(&self) -> Result<()> {
+        if !self.python().is_file() {
+            let mut venv = workspace::command(SYSTEM_PYTHON);
+            venv.args(["-m", "venv", "--clear"]);
+            if self.sees_system {
+                venv.arg("--system-site-packages");
+            }
+            workspace::run(venv.arg(self.path()))?;
+        }
+        workspace::run(
+            workspace::command(self.python())
+                .args(["-m", "pip", "install", "--quiet", "--requirement"])
+                .arg(self.requirements()),
+        )?;
+        fs::copy(self.requirements(), self.stamp())?;
+        Ok(())
+    }
+}
