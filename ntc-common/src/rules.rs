@@ -77,7 +77,7 @@ impl Rule {
     /// Asks for an address in the prefix of so many bits; those of IPv4-mapped addresses count from 96 on.
     #[must_use]
     pub fn with_prefix(mut self, address: [u8; 16], bits: u8) -> Self {
-        let wide = if bits == 0 { 0 } else { u128::MAX << (128 - bits as u32) };
+        let wide = if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits)) };
         let split = |bytes: [u8; 16]| -> [u64; 2] {
             // SAFETY: sixteen bytes are two words, and any bytes are words.
             unsafe { core::mem::transmute(bytes) }

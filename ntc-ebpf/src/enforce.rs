@@ -105,11 +105,12 @@ fn class_at_egress(
     let Case { packet, slot, table } = *case;
     // SAFETY: the context of the running program is valid for reading.
     let mark = unsafe { (*skb.raw()).mark };
-    // Most packets carry none.
-    let marked = if mark & table.mark_mask == 0 { 0 } else { rules::class_by_mark(slot, mark) };
-    if marked != 0 && flags & INSIDE == 0 {
-        counts.by_mark += wire.packets;
-        return marked;
+    if flags & INSIDE == 0 && mark & table.mark_mask != 0 {
+        let class = rules::class_by_mark(slot, mark);
+        if class != 0 {
+            counts.by_mark += wire.packets;
+            return class;
+        }
     }
     if let Some(class) = by_rule(skb, raw_ip, case) {
         if class != 0 {
@@ -126,9 +127,12 @@ fn class_at_egress(
             return class;
         }
     }
-    if marked != 0 {
-        counts.by_mark += wire.packets;
-        return marked;
+    if flags & INSIDE != 0 && mark & table.mark_mask != 0 {
+        let class = rules::class_by_mark(slot, mark);
+        if class != 0 {
+            counts.by_mark += wire.packets;
+            return class;
+        }
     }
     let class = match label {
         None => table.unlabelled,

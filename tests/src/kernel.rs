@@ -290,7 +290,7 @@ impl Programs {
         let map = self.ebpf.map("POLICY_ACTIVE").context("POLICY_ACTIVE")?;
         let active = Array::<_, u32>::try_from(map)?.get(&0, 0)?;
         let map = self.ebpf.map_mut("POLICY").context("POLICY")?;
-        Array::<_, PolicyTable>::try_from(map)?.set(active & 1, &*policy.table, 0)?;
+        Array::<_, PolicyTable>::try_from(map)?.set(active & 1, *policy.table, 0)?;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use ntc_user::{
         heartbeat::Heartbeat,
         load::{self, Settings},
     },
-    policy::Policy,
+    policy::{BUILT_IN, Policy, PolicyError},
 };
 
 use super::programs::{Bench, Hook, Walk};
@@ -35,8 +35,18 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const PORTS: (u16, u16) = (40_000, 443);
 const ACK: u8 = 0x10;
 
-const ROWS: [&str; 4] =
-    ["TC_ACT_UNSPEC", "walk + TC_ACT_UNSPEC", "walk + reference (label, priority)", "walk + ntc, enforcing"];
+const ROWS: [&str; 6] = [
+    "TC_ACT_UNSPEC",
+    "walk + TC_ACT_UNSPEC",
+    "walk + reference (label, priority)",
+    "walk + ntc, enforcing",
+    "walk + ntc, 8 rules that do not match",
+    "walk + ntc, 32 rules that do not match",
+];
+/// Of them, those of ntc, by the number of the operator's rules.
+const RULES: [usize; 3] = [0, 8, 32];
+/// The first of those.
+const NTC: usize = ROWS.len() - RULES.len();
 
 /// The rows of all sizes.
 ///
@@ -48,19 +58,25 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let settings = Settings { max_flows: 2 * labels.max(32_768), ..Settings::default() };
         let mut bench = Bench::load(settings.max_flows)?;
         let mut ntc = Programs::load(&settings)?;
-        ntc.interface(interface_flags::ENFORCED)?;
-        ntc.policy(&Policy::load(None, MARK_MASK_DEFAULT)?)?;
+        // Inside: outside, the mark of the packet before would count.
+        ntc.interface(interface_flags::ENFORCED | interface_flags::CAPTURED_BELOW)?;
+        let policies = RULES.map(with_rules);
         fill(&mut bench, &mut ntc, labels)?;
         let heartbeat = Heartbeat::start(&mut ntc.ebpf)?;
         let enforce = ntc.ebpf.program(load::TC_EGRESS).context(load::TC_EGRESS)?.fd()?.try_clone()?;
-        let targets: [ProgramFd; 3] =
-            [bench.program("bench_pass_tc")?, bench.program("bench_reference_tc")?, enforce];
+        let targets: [ProgramFd; 2] = [bench.program("bench_pass_tc")?, bench.program("bench_reference_tc")?];
         let client = (IpAddr::V4(CLIENT), PORTS.0);
         let frame = Frame::tcp(client, (IpAddr::V4(SERVER), PORTS.1), ACK, 10).bytes();
         let walk = Walk { state: 0x9e37_79b9_7f4a_7c15, random: 1, first: 0, mask: u64::from(labels) - 1 };
         let spreads = interleaved(rounds, ROWS.len(), |row| {
-            let Some(target) = row.checked_sub(1).and_then(|row| targets.get(row)) else {
-                return bench.run("bench_pass_tc", Hook::Tc, &frame, PACKETS as u32);
+            let target = match row {
+                0 => return bench.run("bench_pass_tc", Hook::Tc, &frame, PACKETS as u32),
+                NTC.. => {
+                    let policy = policies.get(row - NTC).context("a policy")?.as_ref();
+                    ntc.policy(policy.map_err(|error| anyhow::anyhow!("{error}"))?)?;
+                    &enforce
+                }
+                _ => &targets[row - 1],
             };
             bench.aim(Hook::Tc, target)?;
             bench.walk(walk)?;
@@ -70,10 +86,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
                 let _ = heartbeat.beat(&mut ntc.ebpf);
             })?;
             let labelled = ntc.enforcement()?.labelled - before;
-            ensure!(row != ROWS.len() - 1 || labelled == PACKETS, "only {labelled} of {PACKETS} had a label");
+            ensure!(row < NTC || labelled == PACKETS, "only {labelled} of {PACKETS} had a label");
             Ok(ns)
         })?;
-        let [floor, walk, reference, _] = &spreads[..] else { continue };
+        let [floor, walk, reference, ..] = &spreads[..] else { continue };
         for (index, (name, spread)) in ROWS.into_iter().zip(&spreads).enumerate() {
             let mut row = Row::new(format!("{labels} labels: {name}"), *spread);
             if index > 0 {
@@ -93,6 +109,13 @@ pub fn measure(rounds: usize) -> Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// The built-in policy behind so many rules, none of which is for these flows.
+fn with_rules(rules: usize) -> Result<Policy, PolicyError> {
+    let ports = (1..=rules).map(|port| format!("[[rule]]\nclass = \"realtime\"\nport = {port}\n"));
+    let text = BUILT_IN.to_owned() + &ports.collect::<String>();
+    Policy::parse("rules", &text, MARK_MASK_DEFAULT)
 }
 
 /// The same labels for both.

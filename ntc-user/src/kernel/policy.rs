@@ -158,8 +158,8 @@ impl PolicyMaps {
         text.text[..policy.text.len()].copy_from_slice(policy.text.as_bytes());
         // From before the last change of policy there may be a program that still reads this table.
         wait_for_programs();
-        self.tables.set(slot, &*policy.table, 0).map_err(KernelError::map("POLICY"))?;
-        self.texts.set(slot, &*text, 0).map_err(KernelError::map("POLICY_TEXT"))?;
+        self.tables.set(slot, *policy.table, 0).map_err(KernelError::map("POLICY"))?;
+        self.texts.set(slot, *text, 0).map_err(KernelError::map("POLICY_TEXT"))?;
         // All CPUs see the table before the word: the call is a memory barrier on each of them.
         wait_for_programs();
         self.active.set(0, next, 0).map_err(KernelError::map("POLICY_ACTIVE"))

@@ -120,7 +120,7 @@ impl Policy {
                 because.push(format!("the answer is {name} ({share:.2}), in class {class} {selector}"));
             }
             _ => {
-                because.push(format!("the answer is {name} ({share:.2}), which no class of this policy has"))
+                because.push(format!("the answer is {name} ({share:.2}), which no class of this policy has"));
             }
         }
         class

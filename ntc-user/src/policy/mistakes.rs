@@ -133,7 +133,7 @@ fn field(table: &DeTable<'_>, span: &Range<usize>) -> String {
                 let DeValue::Table(table) = value.get_ref() else { return None };
                 let inner = field(table, span);
                 match (inner.is_empty(), holds(value.span())) {
-                    (false, _) => return Some(format!("[{index}].{inner}")),
+                    (false, _) => Some(format!("[{index}].{inner}")),
                     (true, true) => Some(format!("[{index}]")),
                     _ => None,
                 }
