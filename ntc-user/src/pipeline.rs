@@ -66,8 +66,6 @@ const EVENTS: usize = 8192;
 const LAST_CHUNK_BYTES: usize = 64 * 1024;
 /// At the end the model is given so long to answer what was not asked yet.
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
-/// Forwarding comes before labels: where the kernel's packet threads have work for a whole processor, the model waits.
-const MODEL_NICE: i32 = 10;
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
 /// Labels of flows that are over are taken away so often.
@@ -369,8 +367,6 @@ fn answer(
     shared: &Shared,
 ) {
     privileges::renounce();
-    // Linux keeps this for each thread. A failure leaves things as they were.
-    let _ = rustix::process::setpriority_process(None, MODEL_NICE);
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
