@@ -13,6 +13,7 @@ use crate::{
     flow::FlowId,
     kernel::{
         attach::{Hook, hooks::Change, witness::Verdict},
+        flow_table::FlowTable,
         netlink::links::PERIOD,
         tables::Counts,
     },
@@ -47,13 +48,16 @@ pub struct Ready {
     pub pin_dir: String,
     /// Name and version of the model.
     pub model: String,
+    /// The kernel's flow table, for who lives in this process.
+    #[serde(skip)]
+    pub flows: Arc<FlowTable>,
 }
 
 impl Ready {
     /// With names taken from the hooks.
-    pub fn new(hooks: Vec<Hook>, pin_dir: String, model: String) -> Self {
+    pub fn new(hooks: Vec<Hook>, pin_dir: String, model: String, flows: Arc<FlowTable>) -> Self {
         let interfaces = hooks.iter().map(|hook| hook.interface.clone()).collect();
-        Self { interfaces, hooks, pin_dir, model }
+        Self { interfaces, hooks, pin_dir, model, flows }
     }
 }
 

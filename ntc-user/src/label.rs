@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
+    sync::Arc,
 };
 
 use aya::maps::MapError;
@@ -20,6 +21,7 @@ use crate::{
     flow::FlowId,
     kernel::{
         KernelError,
+        batch::Batch,
         flow_table::FlowTable,
         policy::PolicyMaps,
         tables::{self, Labels},
@@ -36,7 +38,7 @@ const TRIES: usize = 64;
 #[derive(Debug)]
 pub struct LabelWriter {
     labels: Labels,
-    flows: FlowTable,
+    flows: Arc<FlowTable>,
     /// The greatest epoch of labels that were there at the start.
     latest_epoch: u32,
     short: VecDeque<(FlowKey, u64)>,
@@ -52,8 +54,8 @@ impl LabelWriter {
     ///
     /// # Errors
     /// No pins, or not writable.
-    pub fn open(pins: &Path) -> Result<Self, KernelError> {
-        let (labels, flows) = (tables::labels(pins)?, FlowTable::open(pins)?);
+    pub fn open(pins: &Path, flows: Arc<FlowTable>) -> Result<Self, KernelError> {
+        let labels = tables::labels(pins)?;
         let capacity = tables::label_capacity(pins)?;
         let policy = PolicyMaps::open(pins)?;
         let table = (policy.applied()?, policy.table()?);
@@ -183,8 +185,9 @@ impl LabelWriter {
 #[derive(Debug)]
 pub struct LabelSweeper {
     labels: Labels,
-    flows: FlowTable,
+    flows: Arc<FlowTable>,
     rule: FlowRule,
+    batch: Batch<FlowKey, Label>,
     /// Labels whose flow the table has forgotten, and when that was first seen: the flow may still live, and is then
     /// taken up again under its label.
     orphans: HashMap<FlowKey, u64>,
@@ -195,9 +198,14 @@ impl LabelSweeper {
     ///
     /// # Errors
     /// No pins, or not writable.
-    pub fn open(pins: &Path, rule: FlowRule) -> Result<Self, KernelError> {
-        let (labels, flows) = (tables::labels(pins)?, FlowTable::open_to_free(pins)?);
-        Ok(Self { labels, flows, rule, orphans: HashMap::new() })
+    pub fn open(pins: &Path, flows: Arc<FlowTable>, rule: FlowRule) -> Result<Self, KernelError> {
+        Ok(Self {
+            labels: tables::labels(pins)?,
+            flows,
+            rule,
+            batch: Batch::default(),
+            orphans: HashMap::new(),
+        })
     }
 
     /// Looks at all labels and flows once; returns how many labels were taken away.
@@ -205,27 +213,32 @@ impl LabelSweeper {
     /// # Errors
     /// A map could not be used.
     pub fn sweep(&mut self) -> Result<usize, KernelError> {
-        // Collected first: removing while walking would make the walk begin anew.
-        let labels: Vec<(FlowKey, Label)> = self.labels.iter().filter_map(Result::ok).collect();
+        let Self { labels, flows, rule, batch, orphans: known } = self;
         let mut orphans = HashMap::new();
-        let mut removed = 0;
-        for (key, label) in labels {
-            let now_ns = clock::monotonic_ns();
-            let over = match self.flows.get(&key) {
-                Some(state) => {
-                    state.start_ns != label.start_ns || state.over(key.protocol, now_ns, &self.rule).is_some()
+        // Collected first: the walk does not go well with removals.
+        let mut over = Vec::new();
+        let now_ns = clock::monotonic_ns();
+        let walked = batch.walk(labels, |key, label| match flows.get(&key) {
+            Some(state) => {
+                if state.start_ns != label.start_ns || state.over(key.protocol, now_ns, rule).is_some() {
+                    over.push((key, label.start_ns));
                 }
-                None => {
-                    let since = *self.orphans.get(&key).unwrap_or(&now_ns);
+            }
+            None => {
+                let since = *known.get(&key).unwrap_or(&now_ns);
+                if now_ns.saturating_sub(since) > rule.idle_ns(key.protocol) {
+                    over.push((key, label.start_ns));
+                } else {
                     orphans.insert(key, since);
-                    now_ns.saturating_sub(since) > self.rule.idle_ns(key.protocol)
                 }
-            };
-            // A new flow's label could come in between only if the flow began, was asked about and answered
-            // since the look above.
-            if over {
-                forget(&mut self.labels, &key).map_err(KernelError::map("LABELS"))?;
-                orphans.remove(&key);
+            }
+        });
+        walked.map_err(MapError::IoError).map_err(KernelError::map("LABELS"))?;
+        let mut removed = 0;
+        for (key, start_ns) in over {
+            // A new flow may have begun on the key and got its label since.
+            if labels.get(&key, 0).is_ok_and(|label| label.start_ns == start_ns) {
+                forget(labels, &key).map_err(KernelError::map("LABELS"))?;
                 removed += 1;
             }
         }

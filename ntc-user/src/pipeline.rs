@@ -43,6 +43,7 @@ use crate::{
             hooks::{self, Hooks},
             requests::Requests,
         },
+        flow_table::FlowTable,
         heartbeat::{self, Heartbeat},
         load,
         netlink::links::{Snapshot, Watch, links},
@@ -161,7 +162,9 @@ pub async fn run(
     let (question_sender, questions) = bounded(QUESTIONS);
     let (event_sender, mut events) = mpsc::channel(EVENTS);
 
-    let writer = LabelWriter::open(pins.path())?;
+    // Mapped once: each mapping of a large table counts as memory of this process.
+    let flows = Arc::new(FlowTable::open_to_free(pins.path())?);
+    let writer = LabelWriter::open(pins.path(), Arc::clone(&flows))?;
     model.begin(writer.latest_epoch(), &event_sender);
     let thread = {
         let shared = Arc::clone(&shared);
@@ -186,13 +189,13 @@ pub async fn run(
     let (mut hooks, changes) = Hooks::start(&mut ebpf, config.interfaces, config.attach, &there)?;
     privileges::settle()?;
     pins.keep();
-    emit(Event::Ready(Ready::new(hooks.list(), pin_dir, title)));
+    emit(Event::Ready(Ready::new(hooks.list(), pin_dir, title, Arc::clone(&flows))));
     changes.into_iter().filter_map(InterfaceEvent::at_start).for_each(|event| emit(Event::Interface(event)));
     let (snapshot_sender, snapshots) = watch::channel(Snapshot::default());
     let follower = tokio::spawn(news.run(snapshot_sender));
     let (stop_sweeping, sweeping) = blocking::sync_channel(0);
     let sweeper = {
-        let labels = LabelSweeper::open(pins.path(), config.kernel.rule)?;
+        let labels = LabelSweeper::open(pins.path(), flows, config.kernel.rule)?;
         thread::Builder::new()
             .name("sweep".into())
             .spawn(move || sweep(labels, &sweeping))

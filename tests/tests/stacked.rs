@@ -157,6 +157,7 @@ impl Hosts {
         ensure!(label.stage == Stage::Final as u8, "{label:?}");
         let rtp = Catalogue::shipped().by_name("RTP").context("RTP")?;
         (label.service, label.class, label.confidence) = (rtp.id, rtp.class, u16::MAX);
+        (label.acts_as, label.acts_confidence) = (label.service, label.confidence);
         labels.insert(key()?, label, 0)?;
         self.talk()?;
         let sent = self.sent(device, REALTIME)?;

@@ -159,7 +159,7 @@ impl Subscriber {
     }
 
     fn event(&self, record: &Record) -> Event {
-        Event::default().event(record.change.name()).id(self.id(record.number)).data(&record.json)
+        Event::default().event(record.change.name()).id(self.id(record.number)).data(record.json())
     }
 
     fn id(&self, number: u64) -> String {

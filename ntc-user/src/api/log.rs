@@ -1,9 +1,9 @@
-//! What became of labels, numbered, for everybody who follows: the last [`CAPACITY`] changes, each written as JSON
-//! once. A reader holds a number, not a place in a queue, so that one who is slow costs nothing but himself.
+//! What became of labels, numbered, for everybody who follows: the last [`CAPACITY`] changes. A reader holds a number,
+//! not a place in a queue, so that one who is slow costs nothing but himself.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use ntc_common::key::FlowKey;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::UnixTime;
 
-/// Changes that are kept: some seconds' worth on a busy router, about 600 bytes each.
+/// Changes that are kept: some seconds' worth on a busy router, about 250 bytes each, and 700 more where somebody follows.
 pub const CAPACITY: usize = 16_384;
 
 /// One change.
@@ -29,8 +29,23 @@ pub struct Record {
     pub key: FlowKey,
     /// The flow then.
     pub entry: Entry,
-    /// The flow as JSON.
-    pub json: String,
+    /// Unix time then.
+    unix_time: UnixTime,
+    /// The flow as JSON, from the first reader on.
+    json: OnceLock<Box<str>>,
+}
+
+impl Record {
+    /// The flow then as JSON: written once, however many readers follow, and never where nobody does.
+    pub fn json(&self) -> &str {
+        self.json.get_or_init(|| {
+            let entry = &self.entry;
+            let flow =
+                FlowView::new(self.key, &entry.state, &entry.label, self.unix_time, Some(entry.bits_per_s));
+            // Numbers, names and addresses: nothing that JSON cannot hold.
+            serde_json::to_string(&flow).unwrap_or_default().into_boxed_str()
+        })
+    }
 }
 
 /// The reader asks for changes that are gone.
@@ -60,15 +75,13 @@ impl Log {
 
     /// Adds a change.
     pub fn push(&self, change: Change, key: FlowKey, entry: &Entry, unix_time: UnixTime) {
-        let flow = FlowView::new(key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s));
-        // Numbers, names and addresses: nothing that JSON cannot hold.
-        let Ok(json) = serde_json::to_string(&flow) else { return };
+        let json = OnceLock::new();
         let mut records = self.records();
         let number = *self.latest.borrow() + 1;
         if records.len() >= self.capacity {
             records.pop_front();
         }
-        records.push_back(Arc::new(Record { number, change, key, entry: *entry, json }));
+        records.push_back(Arc::new(Record { number, change, key, entry: *entry, unix_time, json }));
         self.latest.send_replace(number);
     }
 

@@ -18,6 +18,8 @@ pub struct Entry {
     measured_ns: u64,
     /// IP bytes at that time.
     measured_bytes: u64,
+    /// The latest look at all labels that found it, or under way when it came.
+    look: u32,
 }
 
 /// What became of a label.
@@ -80,9 +82,21 @@ impl Default for Sums {
 pub struct Mirror {
     entries: BTreeMap<FlowKey, Entry>,
     sums: Sums,
+    /// Looks at all labels, the present one included.
+    looks: u32,
 }
 
 impl Mirror {
+    /// Begins a look at all labels. Flows that are not [`set`](Self::set) from here on are [`missing`](Self::missing).
+    pub fn begin_look(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+    }
+
+    /// Flows that the present look has not found.
+    pub fn missing(&self) -> Vec<FlowKey> {
+        self.entries.iter().filter(|(_, entry)| entry.look != self.looks).map(|(key, _)| *key).collect()
+    }
+
     /// Takes over what map and table hold for a key now; tells what changed, a flow that took another's place first.
     pub fn set(
         &mut self,
@@ -106,6 +120,7 @@ impl Mirror {
                 let changed = differ(&known.label, &label);
                 known.label = label;
                 known.state = state;
+                known.look = self.looks;
                 known.measure(bytes, now_ns);
                 if changed {
                     tell(Change::Changed, known);
@@ -113,7 +128,9 @@ impl Mirror {
             }
             None => {
                 let since = state.start_ns.min(now_ns);
-                let mut entry = Entry { label, state, bits_per_s: 0, measured_ns: since, measured_bytes: 0 };
+                let look = self.looks;
+                let mut entry =
+                    Entry { label, state, bits_per_s: 0, measured_ns: since, measured_bytes: 0, look };
                 entry.measure(bytes, now_ns);
                 tell(Change::New, &entry);
                 self.entries.insert(key, entry);

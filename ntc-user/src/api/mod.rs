@@ -258,7 +258,7 @@ impl Api {
     pub fn publish(&self, event: &Event) {
         match event {
             Event::Ready(ready) => {
-                if let Err(error) = self.shared.open(&self.pin_dir, self.rule) {
+                if let Err(error) = self.shared.open(&self.pin_dir, Arc::clone(&ready.flows), self.rule) {
                     tracing::error!(%error, "the API has no flows to tell of");
                 }
                 *write(&self.shared.hooks) = agent::hooks(ready);

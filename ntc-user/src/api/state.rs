@@ -120,8 +120,8 @@ impl Shared {
     ///
     /// # Errors
     /// A map cannot be opened.
-    pub fn open(&self, pins: &Path, rule: FlowRule) -> Result<(), KernelError> {
-        let live = Live::open(pins, rule)?;
+    pub fn open(&self, pins: &Path, table: Arc<FlowTable>, rule: FlowRule) -> Result<(), KernelError> {
+        let live = Live::open(pins, table, rule)?;
         self.lock_policy().follow(PolicyMaps::open(pins)?)?;
         // The agent becomes ready once.
         let _ = self.live.set(live);
@@ -173,15 +173,14 @@ pub fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 #[derive(Debug)]
 pub struct Live {
     labels: Labels,
-    table: FlowTable,
+    table: Arc<FlowTable>,
     rule: FlowRule,
     mirror: RwLock<Mirror>,
 }
 
 impl Live {
-    fn open(pins: &Path, rule: FlowRule) -> Result<Self, KernelError> {
-        let (labels, table) = (tables::labels(pins)?, FlowTable::open(pins)?);
-        Ok(Self { labels, table, rule, mirror: RwLock::default() })
+    fn open(pins: &Path, table: Arc<FlowTable>, rule: FlowRule) -> Result<Self, KernelError> {
+        Ok(Self { labels: tables::labels(pins)?, table, rule, mirror: RwLock::default() })
     }
 
     /// All labelled flows, in order; up to a second old.
@@ -210,7 +209,7 @@ impl Live {
     }
 
     /// Places in the flow table.
-    pub const fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.table.capacity()
     }
 
@@ -222,26 +221,26 @@ impl Live {
 
     /// Looks at all labels and their flows.
     fn look(&self, batch: &mut Batch<FlowKey, Label>, log: &Log, unix_time: UnixTime) -> std::io::Result<()> {
-        let mut labels: BTreeMap<FlowKey, Label> = BTreeMap::new();
-        batch.walk(&self.labels, |key, label| {
-            labels.insert(key, label);
-        })?;
-        // What the mirror has and the map does not.
-        let gone: Vec<FlowKey> =
-            self.mirror().range(None).map(|(key, _)| *key).filter(|key| !labels.contains_key(key)).collect();
-        let all: Vec<(FlowKey, Option<Label>)> = labels
-            .into_iter()
-            .map(|(key, label)| (key, Some(label)))
-            .chain(gone.into_iter().map(|key| (key, None)))
-            .collect();
-        for chunk in all.chunks(CHUNK) {
+        let set = |found: &[(FlowKey, Option<Label>)]| {
             let now_ns = clock::monotonic_ns();
             let mut mirror = write(&self.mirror);
-            for (key, label) in chunk {
+            for (key, label) in found {
                 let found = label.and_then(|label| Some((label, self.flow(key)?)));
                 mirror.set(*key, found, now_ns, tell(log, *key, unix_time));
             }
-        }
+        };
+        write(&self.mirror).begin_look();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        batch.walk(&self.labels, |key, label| {
+            chunk.push((key, Some(label)));
+            if chunk.len() == CHUNK {
+                set(&chunk);
+                chunk.clear();
+            }
+        })?;
+        set(&chunk);
+        let missing: Vec<_> = self.mirror().missing().into_iter().map(|key| (key, None)).collect();
+        missing.chunks(CHUNK).for_each(set);
         write(&self.mirror).add_up();
         Ok(())
     }
