@@ -9,9 +9,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
+    hash::BuildHasher as _,
 };
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use ntc_common::{
     flow::{End, FlowRule},
     key::FlowKey,
@@ -130,7 +133,9 @@ type Agenda = BinaryHeap<Reverse<(u64, Slot)>>;
 /// Unfinished sequences of live flows.
 pub struct Assembler {
     settings: Settings,
-    slots: HashMap<FlowKey, Slot, foldhash::fast::RandomState>,
+    /// By key, which stands in the slot alone.
+    slots: HashTable<Slot>,
+    hasher: RandomState,
     flows: SlotMap<Slot, Unfinished>,
     /// When to look whether a flow has paused.
     pauses: Agenda,
@@ -146,7 +151,8 @@ impl Assembler {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            slots: HashMap::default(),
+            slots: HashTable::new(),
+            hasher: RandomState::default(),
             flows: SlotMap::new(),
             pauses: Agenda::new(),
             idle: Agenda::new(),
@@ -168,14 +174,14 @@ impl Assembler {
     /// Takes a record, and asks if it completes the sequence or closes the flow. `ask` says whether it has taken the
     /// question; one that it has not is asked again at the next pause.
     pub fn record(&mut self, record: &PacketRecord, mut ask: impl FnMut(&Unfinished, Cause) -> bool) {
-        let slot = match self.slots.get(&record.key) {
-            Some(slot) => match self.flows.get(*slot).map(|flow| flow.id.start_ns) {
+        let slot = match self.slot(&record.key) {
+            Some(slot) => match self.flows.get(slot).map(|flow| flow.id.start_ns) {
                 // Of a flow that another has replaced on its key: late, from another CPU.
                 Some(start_ns) if start_ns > record.start_ns => {
                     self.counts.misfits += 1;
                     return;
                 }
-                Some(start_ns) if start_ns == record.start_ns => *slot,
+                Some(start_ns) if start_ns == record.start_ns => slot,
                 Some(_) | None => self.begin(record),
             },
             None => self.begin(record),
@@ -207,8 +213,8 @@ impl Assembler {
 
     fn begin(&mut self, record: &PacketRecord) -> Slot {
         self.counts.flows += 1;
-        if let Some(replaced) = self.slots.remove(&record.key) {
-            self.flows.remove(replaced);
+        if let Some(replaced) = self.slot(&record.key) {
+            self.forget(replaced);
         } else if self.flows.len() >= self.settings.max_flows {
             self.evict();
         }
@@ -227,7 +233,9 @@ impl Assembler {
             answered: false,
             queued: false,
         });
-        self.slots.insert(record.key, slot);
+        let Self { slots, hasher, flows, .. } = self;
+        let hash = |slot: &Slot| flows.get(*slot).map_or(0, |flow| hasher.hash_one(flow.id.key));
+        slots.insert_unique(hasher.hash_one(record.key), slot, hash);
         let due = record.timestamp_ns.saturating_add(self.settings.rule.idle_ns(record.key.protocol));
         self.idle.push(Reverse((due, slot)));
         self.unanswered.push_back(slot);
@@ -242,9 +250,16 @@ impl Assembler {
         slot
     }
 
+    fn slot(&self, key: &FlowKey) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.flows.get(*slot).is_some_and(|flow| flow.id.key == *key);
+        self.slots.find(self.hasher.hash_one(key), is_it).copied()
+    }
+
     fn forget(&mut self, slot: Slot) -> bool {
         let Some(flow) = self.flows.remove(slot) else { return false };
-        self.slots.remove(&flow.id.key);
+        if let Ok(entry) = self.slots.find_entry(self.hasher.hash_one(flow.id.key), |other| *other == slot) {
+            entry.remove();
+        }
         true
     }
 

@@ -35,6 +35,7 @@ use crate::{
 /// # Errors
 /// What kept the agent from starting, or made it give up.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    keep_tables_apart();
     let interfaces = Requests::new(&args.interfaces, &args.capture, &args.enforce)?;
     if !interfaces.captures() {
         bail!("no interface to capture on: give --iface or --capture (`ip link` lists interfaces)");
@@ -54,6 +55,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let _ = std::fs::remove_dir(&args.pins.pin_dir);
     }
     ended
+}
+
+/// Tables of flows grow in mappings of their own, where a larger one needs no copy and leaves no hole. glibc would begin
+/// so and then raise the bound by itself, up to 32 MiB: 14 MiB of holes with 64k flows.
+fn keep_tables_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no other thread was started yet, and the call changes a bound of the allocator, nothing in its memory.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 * 1024);
+    }
 }
 
 fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::Result<ExitCode> {
