@@ -94,6 +94,15 @@ impl Link {
         Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
     }
 
+    /// The same where the agent is.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn ntc_there(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = self.agent_side.prepare(binary()?);
+        Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
+    }
+
     /// What hangs on the interface, as `ip` tells it.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::{
     api::listen,
     cli::DetachArgs,
     kernel::{
         attach::hooks,
+        leftovers::Leftovers,
         pins::{self, PinDirectory},
     },
 };
@@ -37,11 +38,21 @@ pub fn run(args: &DetachArgs) -> anyhow::Result<ExitCode> {
         return release(path);
     }
     let mut pins = PinDirectory::claim(path)?;
+    let leftovers = Leftovers::of(path);
     release(path)?;
     // With its last pin a link goes, and the program with it.
     pins.remove().with_context(|| format!("cannot remove the pins in {}", path.display()))?;
     eprintln!("ntc: removed {}", path.display());
-    Ok(ExitCode::SUCCESS)
+    let left = leftovers.programs();
+    if left.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!(
+        "{} still on a clsact qdisc in another network namespace: run `ntc detach` there as well (`ip netns exec NAME \
+         ntc detach --pin-dir {}`); without an agent no packet is changed meanwhile",
+        left.join(" and "),
+        path.display()
+    )
 }
 
 fn release(path: &Path) -> anyhow::Result<ExitCode> {

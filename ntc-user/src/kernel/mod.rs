@@ -5,6 +5,7 @@ pub mod batch;
 pub mod flow_table;
 pub mod handover;
 pub mod heartbeat;
+pub mod leftovers;
 pub mod load;
 #[cfg(debug_assertions)]
 pub mod log;
