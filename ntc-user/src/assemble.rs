@@ -1,8 +1,9 @@
 //! From packet records to questions: when is a live flow's sequence worth asking about?
 //!
 //! A flow is asked about when its sequence is full, when it closes, and when it pauses so long that waiting
-//! is worse than answering. After a pause or a close it is asked about again if more packets came. All in
-//! packet time: `now` comes from outside.
+//! is worse than answering. After a pause or a close it is asked about again if more packets came. Before all that it
+//! is asked about early, at [`EARLY`] packets: an answer that is sure needs no more. All in packet time: `now` comes
+//! from outside.
 //!
 //! Under a flood of new flows memory and work stay bounded: a question that is not taken waits for the next pause,
 //! and where there are too many flows, those go first that nobody has answered.
@@ -37,7 +38,19 @@ pub enum Cause {
     Closed,
     /// It paused.
     Paused,
+    /// It has as many packets as may do; an answer counts if it is sure.
+    Early,
 }
+
+impl Cause {
+    /// Whether one packet brings the question, so that the time from it to the label says how fast ntc is.
+    pub const fn decides(self) -> bool {
+        matches!(self, Self::Complete | Self::Closed)
+    }
+}
+
+/// Packets at which a flow is asked about early.
+pub const EARLY: [usize; 4] = [1, 3, 5, 10];
 
 /// A flow, and what is known of it when it is asked about.
 #[derive(Clone, Debug)]
@@ -50,8 +63,6 @@ pub struct Question {
     pub cause: Cause,
     /// Whether more of the sequence may come.
     pub stage: Stage,
-    /// It was not asked about before.
-    pub first: bool,
     /// The packet that brought the question, ns of packet time.
     pub deciding_ns: u64,
 }
@@ -92,8 +103,12 @@ pub struct Unfinished {
     sequence: Sequence,
     /// Latest record, ns of packet time.
     last_ns: u64,
-    /// Packets that the latest question rested on.
+    /// Packets that the latest question rested on, early ones left out: those may stay without an answer.
     asked: usize,
+    /// Packets that the latest early question rested on.
+    asked_early: usize,
+    /// Stands in `early`.
+    early: bool,
     closed: bool,
     gapped: bool,
     deferred: bool,
@@ -109,18 +124,16 @@ impl Unfinished {
         self.sequence.packets().len()
     }
 
+    /// Whether it has come to one of [`EARLY`] since it was asked about.
+    fn asks_early(&self) -> bool {
+        let (asked, packets) = (self.asked.max(self.asked_early), self.packets());
+        !self.closed && EARLY.iter().any(|early| asked < *early && *early <= packets)
+    }
+
     /// The question, for who takes it.
     pub fn question(&self, cause: Cause) -> Question {
-        let first = self.asked == 0;
         let stage = if self.closed || self.sequence.is_full() { Stage::Final } else { Stage::Provisional };
-        Question {
-            id: self.id,
-            deciding_ns: self.last_ns,
-            sequence: self.sequence.clone(),
-            cause,
-            stage,
-            first,
-        }
+        Question { id: self.id, deciding_ns: self.last_ns, sequence: self.sequence.clone(), cause, stage }
     }
 }
 
@@ -143,6 +156,8 @@ pub struct Assembler {
     idle: Agenda,
     /// In the order in which they came; those that are answered by now are passed over.
     unanswered: VecDeque<Slot>,
+    /// Those that came to so many packets that they are asked about early.
+    early: Vec<Slot>,
     counts: Counts,
 }
 
@@ -157,6 +172,7 @@ impl Assembler {
             pauses: Agenda::new(),
             idle: Agenda::new(),
             unanswered: VecDeque::new(),
+            early: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -206,8 +222,25 @@ impl Assembler {
         let cause = if flow.sequence.is_full() { Cause::Complete } else { Cause::Closed };
         // With a hole the missing record may still be on its way from another CPU: the pause will tell.
         let asks = cause == Cause::Complete || closes && flow.sequence.holes() == 0;
-        if asks && put(flow, cause, &mut self.counts, &mut ask) && cause == Cause::Complete {
+        if !asks {
+            if !flow.early && flow.asks_early() {
+                flow.early = true;
+                self.early.push(slot);
+            }
+        } else if put(flow, cause, &mut self.counts, &mut ask) && cause == Cause::Complete {
             self.forget(slot);
+        }
+    }
+
+    /// Asks about the flows that came to so many packets since the last call: once each, however many records came at
+    /// a time. A question that is not taken is not asked again; there will be others.
+    pub fn early(&mut self, mut ask: impl FnMut(&Unfinished, Cause) -> bool) {
+        for slot in self.early.drain(..) {
+            let Some(flow) = self.flows.get_mut(slot) else { continue };
+            flow.early = false;
+            if flow.asks_early() && ask(flow, Cause::Early) {
+                flow.asked_early = flow.packets();
+            }
         }
     }
 
@@ -227,6 +260,8 @@ impl Assembler {
             sequence: Sequence::default(),
             last_ns: record.timestamp_ns,
             asked: 0,
+            asked_early: 0,
+            early: false,
             closed: false,
             gapped: false,
             deferred: false,
@@ -371,12 +406,12 @@ mod tests {
         }
     }
 
-    /// (cause, packets, first) of all questions.
-    fn asked(run: impl FnOnce(&mut dyn FnMut(&Unfinished, Cause) -> bool)) -> Vec<(Cause, usize, bool)> {
+    /// (cause, packets) of all questions.
+    fn asked(run: impl FnOnce(&mut dyn FnMut(&Unfinished, Cause) -> bool)) -> Vec<(Cause, usize)> {
         let mut all = Vec::new();
         run(&mut |flow, cause| {
             let question = flow.question(cause);
-            all.push((question.cause, question.sequence.packets().len(), question.first));
+            all.push((question.cause, question.sequence.packets().len()));
             true
         });
         all
@@ -389,9 +424,37 @@ mod tests {
             (0..SEQUENCE_LENGTH as u8)
                 .for_each(|i| assembler.record(&record(1, i, 1000 + u64::from(i)), &mut *ask));
         });
-        assert_eq!(questions, [(Cause::Complete, SEQUENCE_LENGTH, true)]);
+        assert_eq!(questions, [(Cause::Complete, SEQUENCE_LENGTH)]);
         assert_eq!(assembler.unfinished(), 0);
         assert_eq!(asked(|ask| assembler.due(u64::MAX, ask)), []);
+    }
+
+    #[test]
+    fn early_questions_are_asked_once_at_each_step_and_leave_the_pause_its_own() {
+        let mut assembler = assembler();
+        let questions = asked(|ask| {
+            for (packet, at_ns) in (0..13).map(|i| (i, 1000 + u64::from(i))) {
+                assembler.record(&record(1, packet, at_ns), &mut *ask);
+                // Read together: 5 to 9.
+                if !(5..9).contains(&packet) {
+                    assembler.early(&mut *ask);
+                    assembler.early(&mut *ask);
+                }
+            }
+            assembler.due(1012 + PAUSE, &mut *ask);
+        });
+        let early = [1, 3, 5, 10].map(|packets| (Cause::Early, packets));
+        assert_eq!(questions, [&early[..], &[(Cause::Paused, 13)]].concat());
+    }
+
+    #[test]
+    fn an_early_question_that_is_not_taken_is_left_to_the_next_step() {
+        let mut assembler = assembler();
+        assembler.record(&record(1, 0, 1000), |_, _| true);
+        assembler.early(|_, _| false);
+        assembler.record(&record(1, 1, 1001), |_, _| true);
+        assert_eq!(asked(|ask| assembler.early(ask)), [(Cause::Early, 2)]);
+        assert_eq!(assembler.counts().deferred, 0);
     }
 
     #[test]
@@ -406,7 +469,7 @@ mod tests {
             assembler.record(&record(1, 2, 2000 + 4 * PAUSE), &mut *ask);
             assembler.due(2000 + 6 * PAUSE, &mut *ask);
         });
-        assert_eq!(questions, [(Cause::Paused, 2, true), (Cause::Paused, 3, false)]);
+        assert_eq!(questions, [(Cause::Paused, 2), (Cause::Paused, 3)]);
     }
 
     #[test]
@@ -417,7 +480,7 @@ mod tests {
             assembler.due(2 * PAUSE, &mut *ask);
         });
         assert_eq!(questions, [], "a pause that wrapped is due at once");
-        assert_eq!(asked(|ask| assembler.due(u64::MAX, ask)), [(Cause::Paused, 1, true)]);
+        assert_eq!(asked(|ask| assembler.due(u64::MAX, ask)), [(Cause::Paused, 1)]);
     }
 
     #[test]
@@ -432,7 +495,7 @@ mod tests {
             assembler.record(&record(1, 2, 2000 + 3 * PAUSE), &mut *ask);
             assembler.due(2000 + 5 * PAUSE, &mut *ask);
         });
-        assert_eq!(questions, [(Cause::Closed, 2, true), (Cause::Paused, 3, false)]);
+        assert_eq!(questions, [(Cause::Closed, 2), (Cause::Paused, 3)]);
         assert_eq!((assembler.counts().flows, assembler.counts().gapped), (1, 0));
         assert_eq!(assembler.unfinished(), 1);
         assembler.due(2000 + 3 * PAUSE + FlowRule::DEFAULT.linger_ns, |_, _| true);
@@ -447,8 +510,8 @@ mod tests {
         assembler.due(1000 + PAUSE, |_, _| false);
         let questions = asked(|ask| assembler.due(1000 + 3 * PAUSE, ask));
         assert_eq!((questions.len(), assembler.counts().deferred), (2, 2));
-        assert!(questions.contains(&(Cause::Paused, SEQUENCE_LENGTH, true)));
-        assert!(questions.contains(&(Cause::Paused, 1, true)));
+        assert!(questions.contains(&(Cause::Paused, SEQUENCE_LENGTH)));
+        assert!(questions.contains(&(Cause::Paused, 1)));
     }
 
     #[test]
@@ -459,7 +522,7 @@ mod tests {
             assembler.record(&record(2, 5, 1000), &mut *ask);
             assembler.due(1000 + PAUSE, &mut *ask);
         });
-        assert_eq!(questions, [(Cause::Paused, 2, true)]);
+        assert_eq!(questions, [(Cause::Paused, 2)]);
         assert_eq!((assembler.counts().gapped, assembler.counts().headless), (2, 1));
     }
 
@@ -470,7 +533,7 @@ mod tests {
         assembler.record(&newer, |_, _| true);
         assembler.record(&record(1, 7, 4000), |_, _| true);
         assert_eq!((assembler.counts().flows, assembler.counts().misfits), (1, 1));
-        assert_eq!(asked(|ask| assembler.due(u64::MAX - 1, ask)), [(Cause::Paused, 1, true)]);
+        assert_eq!(asked(|ask| assembler.due(u64::MAX - 1, ask)), [(Cause::Paused, 1)]);
     }
 
     #[test]
@@ -491,6 +554,6 @@ mod tests {
         (10..250).for_each(|port| assembler.record(&record(port, 0, 2000), |_, _| true));
         assert_eq!(assembler.counts().evicted, 239);
         let questions = asked(|ask| assembler.due(2000 + PAUSE, ask));
-        assert_eq!(questions.iter().filter(|(_, packets, _)| *packets == 2).count(), 3);
+        assert_eq!(questions.iter().filter(|(_, packets)| *packets == 2).count(), 3);
     }
 }

@@ -190,6 +190,8 @@ pub struct LabelEvent {
     pub age_us: u64,
     /// The label is in the map; not so where the flow was over by then.
     pub written: bool,
+    /// It is the flow's first.
+    pub first: bool,
 }
 
 impl LabelEvent {
@@ -207,6 +209,8 @@ pub struct Stats {
     pub flows: u64,
     /// Flows that were labelled at least once.
     pub labelled: u64,
+    /// Of those, the ones whose first label came early: before a pause, a close or the whole sequence.
+    pub labelled_early: u64,
     /// Flows that the model failed on, and labels that could not be written; the log says why.
     pub failed: u64,
     /// Events that found the queue to the output full.

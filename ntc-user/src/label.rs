@@ -32,6 +32,22 @@ use crate::{
 /// Labels that are looked at to make room for one: beyond, the map is full of what is worth more.
 const TRIES: usize = 64;
 
+/// What became of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is the flow's first.
+    First,
+    /// It took the place of the flow's label before.
+    Again,
+    /// The flow is over: its key may be another flow's by now.
+    Over,
+}
+
+/// A probability as labels have it.
+fn of_65535(probability: f32) -> u16 {
+    (probability.clamp(0.0, 1.0) * 65535.0).round() as u16
+}
+
 /// Writes `LABELS`, for flows that are still the ones that were asked about. It also decides which labels give way
 /// when there are too many: those of short sequences before those of complete ones, and the oldest first. An LRU would
 /// let a flood decide; and stage would not do, since a flood of flows that are reset at once is labelled for good.
@@ -80,7 +96,12 @@ impl LabelWriter {
         self.latest_epoch
     }
 
-    /// Writes a flow's label, given by the model of an epoch. `false` where the flow is over: its key may be another flow's by now.
+    /// Whether an answer is sure enough for its class, or for being left alone, by the policy that counts.
+    pub fn is_sure(&self, answer: &Answer) -> bool {
+        self.table.1.class_of(answer.service, of_65535(answer.confidence)).is_some()
+    }
+
+    /// Writes a flow's label, given by the model of an epoch.
     ///
     /// # Errors
     /// The map could not be used.
@@ -91,11 +112,11 @@ impl LabelWriter {
         stage: Stage,
         packets: usize,
         model_epoch: u32,
-    ) -> Result<bool, KernelError> {
+    ) -> Result<Written, KernelError> {
         if !self.lives(flow) {
-            return Ok(false);
+            return Ok(Written::Over);
         }
-        let confidence = (answer.confidence.clamp(0.0, 1.0) * 65535.0).round() as u16;
+        let confidence = of_65535(answer.confidence);
         let before = self.labels.get(&flow.key, 0).ok().filter(|label| label.start_ns == flow.start_ns);
         let stands = Standing::after(&self.table.1, before.as_ref(), answer.service, confidence);
         let label = Label {
@@ -115,10 +136,10 @@ impl LabelWriter {
         // The kernel may have begun a new flow on the key between look and write; it forgot the label
         // before this one came. Looking again closes that gap.
         if self.lives(flow) {
-            return Ok(true);
+            return Ok(if before.is_some() { Written::Again } else { Written::First });
         }
         forget(&mut self.labels, &flow.key).map_err(KernelError::map("LABELS"))?;
-        Ok(false)
+        Ok(Written::Over)
     }
 
     /// Goes by the policy that counts now. Labels that are there already need no change: what they say is weighed by the

@@ -52,7 +52,7 @@ use crate::{
         privileges::{self, PrivilegeError},
         tables,
     },
-    label::{LabelSweeper, LabelWriter},
+    label::{LabelSweeper, LabelWriter, Written},
     policy::Policy,
     switch::Running,
 };
@@ -120,6 +120,7 @@ struct Shared {
 #[derive(Debug)]
 struct LabelCounts {
     labelled: u64,
+    labelled_early: u64,
     decided: Histogram<u32>,
     first: Histogram<u32>,
 }
@@ -131,7 +132,7 @@ impl Default for LabelCounts {
             Histogram::new_with_bounds(1, LONGEST_US, 3)
                 .unwrap_or_else(|_| unreachable!("constants within the allowed range"))
         };
-        Self { labelled: 0, decided: histogram(), first: histogram() }
+        Self { labelled: 0, labelled_early: 0, decided: histogram(), first: histogram() }
     }
 }
 
@@ -335,7 +336,10 @@ async fn assemble(
             // Records first: whoever has some waiting has not paused.
             biased;
             chunk = chunks.recv() => match chunk {
-                Some(chunk) => records(&chunk).for_each(|record| assembler.record(&record, ask)),
+                Some(chunk) => {
+                    records(&chunk).for_each(|record| assembler.record(&record, ask));
+                    assembler.early(ask);
+                }
                 None => break,
             },
             _ = tick.tick() => assembler.due(clock::monotonic_ns(), ask),
@@ -392,22 +396,27 @@ fn answer(
         let (epoch, title) = (model.loaded().epoch, &model.loaded().title);
         for (question, answer) in batch.iter().zip(&answers) {
             let packets = question.sequence.packets().len();
-            let written =
-                writer.write(&question.id, answer, question.stage, packets, epoch).unwrap_or_else(|error| {
-                    shared.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "label not written");
-                    false
-                });
+            // An early answer that is not sure is none: more packets will come.
+            if question.cause == Cause::Early && !writer.is_sure(answer) {
+                continue;
+            }
+            let written = writer.write(&question.id, answer, question.stage, packets, epoch);
+            let written = written.unwrap_or_else(|error| {
+                shared.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "label not written");
+                Written::Over
+            });
             let now_ns = clock::monotonic_ns();
             let us = |since: u64| now_ns.saturating_sub(since) / 1000;
             let (decided_us, age_us) = (us(question.deciding_ns), us(question.id.start_ns));
             if let Ok(mut counts) = shared.labels.lock() {
-                counts.labelled += u64::from(question.first);
-                if question.cause != Cause::Paused {
-                    counts.decided.saturating_record(decided_us);
-                }
-                if question.first {
+                if written == Written::First {
+                    counts.labelled += 1;
+                    counts.labelled_early += u64::from(question.cause == Cause::Early);
                     counts.first.saturating_record(age_us);
+                }
+                if question.cause.decides() {
+                    counts.decided.saturating_record(decided_us);
                 }
             }
             let (service, protocol, class) = LabelEvent::names(answer);
@@ -425,7 +434,8 @@ fn answer(
                 reason: question.cause,
                 decided_us,
                 age_us,
-                written,
+                written: written != Written::Over,
+                first: written == Written::First,
             };
             if events.try_send(Event::Label(Box::new(event))).is_err() {
                 shared.events_lost.fetch_add(1, Ordering::Relaxed);
@@ -437,13 +447,17 @@ fn answer(
 fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
     let counts = tables::counts(pins.path())?;
     let assembler = shared.assembler.lock().map(|counts| *counts).unwrap_or_default();
-    let (labelled, decided_us, first_label_us) = match shared.labels.lock() {
-        Ok(labels) => (labels.labelled, percentiles(&labels.decided), percentiles(&labels.first)),
-        Err(_) => (0, Percentiles::default(), Percentiles::default()),
+    let (labelled, labelled_early, decided_us, first_label_us) = match shared.labels.lock() {
+        Ok(labels) => {
+            let times = (percentiles(&labels.decided), percentiles(&labels.first));
+            (labels.labelled, labels.labelled_early, times.0, times.1)
+        }
+        Err(_) => Default::default(),
     };
     Ok(Stats {
         flows: assembler.flows,
         labelled,
+        labelled_early,
         failed: shared.failed.load(Ordering::Relaxed),
         events_lost: shared.events_lost.load(Ordering::Relaxed),
         ledger: (&counts.ledger).into(),

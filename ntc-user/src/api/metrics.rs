@@ -23,7 +23,6 @@ use super::{
     stats::ApiCounts,
 };
 use crate::{
-    assemble::Cause,
     catalogue::{Catalogue, class_name},
     event::{EnforcementView, LabelEvent, LedgerView, Stats},
 };
@@ -53,10 +52,12 @@ impl Times {
     pub fn observe(&self, label: &LabelEvent) {
         let seconds = |us: u64| us as f64 / 1e6;
         // A pause is waited for by intent.
-        if label.reason != Cause::Paused {
+        if label.reason.decides() {
             self.decided.observe(seconds(label.decided_us));
         }
-        self.first.observe(seconds(label.age_us));
+        if label.first {
+            self.first.observe(seconds(label.age_us));
+        }
         self.confidence.observe(label.confidence.into());
     }
 }
@@ -133,6 +134,7 @@ fn stages(registry: &mut Registry, stats: &Stats) {
         [
             ("recorded", stats.flows),
             ("labelled", stats.labelled),
+            ("labelled_early", stats.labelled_early),
             ("gapped", assembler.gapped),
             ("headless", assembler.headless),
             ("deferred", assembler.deferred),
