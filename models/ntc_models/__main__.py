@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import architectures, bundle, catalogue, data, ports, redundancy, report, runs, study, train
+from . import architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -34,7 +34,7 @@ def main():
     verb.add_argument("id", help="one of `study --list`")
 
     verb = verbs.add_parser("bundle", parents=[corpus], help="write a bundle; does the runs behind it that are missing")
-    verb.add_argument("name", choices=architectures.TABLE_I)
+    verb.add_argument("name", choices=[*architectures.TABLE_I, residual.NAME])
     verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
 
     verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
@@ -91,7 +91,11 @@ def run_one(arguments):
 def run_bundle(arguments):
     out = arguments.out or catalogue.MODELS / arguments.name
     corpus = runs.Corpus.of(read(arguments), catalogue.read())
-    bundle.make(arguments.name, out, corpus, arguments.work / "study", train.set_up(arguments.device), study.Results())
+    device = train.set_up(arguments.device)
+    if arguments.name == residual.NAME:
+        bundle.make_residual(out, corpus, arguments.work / "folds")
+    else:
+        bundle.make(arguments.name, out, corpus, arguments.work / "study", device, study.Results())
     print(f"wrote {out}")
     return 0
 

@@ -5,7 +5,9 @@
     random, paper's recipe            for comparison with papers
 """
 
-from . import evaluate, export, runs, study, train
+from pathlib import Path
+
+from . import card, data, evaluate, export, folds, learn, residual, runs, study, train
 
 BASELINES = {"majority": "majority", "port_table": "port-table"}  # in the manifest: the run's architecture
 
@@ -32,6 +34,42 @@ def make(name, out, corpus, work, device, results, say=print):
                     "random": beside(found, "random", "random"), "answered": strangers["answered"],
                     "all": on_all(trained, corpus, strangers["temperature"])},
         by_protocol=strangers["by_protocol"])
+
+
+def make_residual(out, corpus, work, say=print):
+    """The default: an ensemble of `residual-prior` networks trained on all flows; calibrated, and judged, on the five
+    folds by repository.
+    """
+    flows, catalogue, recipe = corpus.flows, corpus.catalogue, folds.variant(folds.DEFAULT)
+    parts = [folds.Fold(name, flows) for name in folds.SPLITS]
+    crossed = [folds.Crossed(recipe, seed, parts, catalogue, Path(work), say) for seed in folds.ENSEMBLE]
+    said = folds.answers(lambda place, name: folds.mean_of(crossed, place, name), parts, catalogue)
+    labels = data.vocabulary(flows)
+    members = []
+    for seed, one in zip(folds.ENSEMBLE, crossed):
+        member = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=say)
+        member.trust.copy_(one.final[0])
+        member.temperature.copy_(one.final[1])
+        members.append(member)
+    network = residual.Ensemble(members).eval()
+    wanted, guess, repos, off_port, confidence = folds.pooled(said, parts, catalogue)
+    weight = train.pair_weights(repos, wanted)
+    least = runs.least(confidence, wanted == guess, weight)
+    strangers = folds.mean_over_folds(folds.figures(said, parts, catalogue))
+    table = folds.mean_over_folds(folds.figures(folds.port_table(parts), parts, catalogue))
+    given = confidence >= least
+    export.write_bundle(
+        out, architecture=residual.NAME, network=network, labels=labels, catalogue=catalogue, temperature=1.0,
+        method="trust in ports, and a temperature by state of the ports and number of packets, in the graph: fitted "
+               "on repositories not trained on", min_confidence=least, flows=flows,
+        training={"recipe": residual.NAME, **learn.describe(recipe), "seeds": list(folds.ENSEMBLE),
+                  "trust": [round(float(value), 4) for value in crossed[0].final[0]],
+                  "temperatures": [round(float(value), 4) for value in crossed[0].final[1]]},
+        evaluation={"folds": strangers, "port_table": table,
+                    "interval": evaluate.interval(wanted, guess, repos),
+                    "answered": {"share": float(given.mean()), "accuracy": evaluate.mean((wanted == guess)[given])},
+                    "all": on_all(train.Trained(network, labels, []), corpus, 1.0)},
+        by_protocol=folds.by_protocol(wanted, guess), text=card.card_of_residual)
 
 
 def on_all(trained, corpus, temperature):

@@ -116,7 +116,7 @@ def learn(flows, labels, catalogue, *, recipe, seed, say=print):
     voters = PortEvidence(flows)
     prior = Prior(flows, labels, voters)
     network = ResidualPrior(len(labels), len(prior.summary) - 1)
-    network.ports.fit(np.concatenate([voters.votes[6], voters.votes[17]]), prior)
+    network.ports.fit(prior)
     truth = Truth(flows, labels, catalogue)
     usable = np.flatnonzero((truth.targets[:, :2] >= 0).any(1).numpy())
     evidence, summary = (torch.as_tensor(array[usable]) for array in prior.without_own(flows))
@@ -139,10 +139,10 @@ def learn(flows, labels, catalogue, *, recipe, seed, say=print):
         chosen = torch.multinomial(weight, recipe.batch, generator=generator)
         batch, own_prior, window_given = disturb(packets[chosen], server_is_dst[chosen],
                                                  (evidence[chosen], summary[chosen]), recipe, generator)
-        of_behaviour, logits, _ = network.both(batch, own_prior, window_given)
-        loss = truth.loss(logits, targets[chosen], recipe)
+        said = network.say(batch, (*own_prior, network.ports(batch)[2]), window_given)
+        loss = truth.loss(said.logits, targets[chosen], recipe)
         if recipe.behaviour_share:
-            loss = loss + recipe.behaviour_share * truth.loss(of_behaviour, targets[chosen], recipe)
+            loss = loss + recipe.behaviour_share * truth.loss(said.behaviour, targets[chosen], recipe)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

@@ -10,6 +10,9 @@ which leaves a flow's own repository out while training. A flow whose ports are 
 Padding changes nothing: every layer over packets is masked.
 """
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -32,11 +35,14 @@ GATE = 0.5  # of the prior, before training
 TEMPERATURE_PACKETS = (1, 2, 4, 8, 20)  # a temperature of its own up to each number of packets
 # ----------------------------------------------------------------------------------------------------------------------
 
+NAME = "residual-prior"
 OPENING_PACKETS = 3
 PORT_STATES = ("evidence", "silent", "none")  # ports with evidence, ports without, no ports given
 NUMBERS = 9  # per packet, beside the bins
 FLOW_NUMBERS = 12
 SUMMARY = 3  # numbers that `ports.Prior` has of a port beside its log evidence
+LEAST_PROBABILITY = 1e-9  # there is no logarithm of zero
+CELLS = len(PORT_STATES) * len(TEMPERATURE_PACKETS)
 
 
 def real_packets(packets):
@@ -45,7 +51,7 @@ def real_packets(packets):
     Not by ports: they are zero where the model is asked to do without them.
     """
     place = torch.arange(1, SEQUENCE_LENGTH + 1, device=packets.device, dtype=packets.dtype)
-    last = ((packets.abs().sum(2) > 0).to(packets.dtype) * place).max(1, keepdim=True)[0]
+    last = ((packets.abs().sum(2) > 0).to(packets.dtype) * place).amax(1, keepdim=True)
     return (place <= last.clamp(min=1)).to(packets.dtype)
 
 
@@ -145,9 +151,8 @@ class Behaviour(nn.Module):
 
 
 class Ports(nn.Module):
-    """What the ports say, from tables that `fit` takes from training data.
-
-    Gives log evidence [N, services], a summary [N, 3] and the state of the ports [N]: `PORT_STATES`.
+    """What the ports say, from tables that `fit` takes from training data: log evidence [N, services], a summary
+    [N, 3], and whether the first packet's destination is the server.
     """
 
     def __init__(self, services, rows):
@@ -157,11 +162,12 @@ class Ports(nn.Module):
         self.register_buffer("evidence", torch.zeros(rows + 1, services))
         self.register_buffer("summary", torch.zeros(rows + 1, SUMMARY))
 
-    def fit(self, votes, prior):
-        self.votes.copy_(torch.as_tensor(votes))
+    def fit(self, prior):
+        self.votes.copy_(torch.as_tensor(np.concatenate([prior.voters.votes[6], prior.voters.votes[17]])))
         self.row.copy_(torch.as_tensor(prior.row))
         self.evidence.copy_(torch.as_tensor(prior.log_evidence))
         self.summary.copy_(torch.as_tensor(prior.summary))
+        return self
 
     def forward(self, packets):
         src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
@@ -173,8 +179,23 @@ class Ports(nn.Module):
         return self.evidence[row], self.summary[row], server_is_dst
 
 
+class Said(NamedTuple):
+    """What the network says of flows before it is calibrated."""
+
+    behaviour: torch.Tensor  # logits without ports
+    logits: torch.Tensor  # with them
+    evidence: torch.Tensor
+    groups: torch.Tensor  # log of the repositories behind the evidence
+    cell: torch.Tensor  # place in the temperatures: state of the ports, number of packets
+
+
 class ResidualPrior(nn.Module):
-    """The network. While training it is given each flow's own prior (without its repository); else it looks it up."""
+    """The network. While training it is given each flow's own prior (without its repository); else it looks it up.
+
+    A network knows the flows that it was trained on better than any others, so in training it learns to trust
+    behaviour more than a stranger's flow deserves. `trust` in the prior and the temperatures are therefore fitted
+    afterwards, on repositories that it has not seen (`calibrate`).
+    """
 
     def __init__(self, services, rows):
         super().__init__()
@@ -187,37 +208,63 @@ class ResidualPrior(nn.Module):
         self.gate = nn.Linear(HIDDEN // 2 + SUMMARY, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, GATE)
-        self.register_buffer("temperature", torch.ones(len(PORT_STATES) * len(TEMPERATURE_PACKETS)))
+        self.register_buffer("trust", torch.zeros(2))  # in evidence, and for each log of its repositories
+        self.register_buffer("temperature", torch.ones(CELLS))
 
-    def forward(self, packets):
-        _, logits, cell = self.both(packets)
-        return logits / self.temperature[cell].unsqueeze(1)
+    def forward(self, packets, looked_up=None):
+        return calibrated(self.say(packets, looked_up), self.trust, self.temperature)
 
-    def both(self, packets, prior=None, window_given=1.0):
-        """Logits of behaviour alone, of all, both uncalibrated, and each flow's place in the temperatures."""
+    def say(self, packets, looked_up=None, window_given=1.0):
+        """`looked_up` is what the ports say, where that is known already."""
         real = real_packets(packets)
-        evidence, summary, server_is_dst = self.ports(packets)
-        if prior is not None:
-            evidence, summary = prior
+        evidence, summary, server_is_dst = self.ports(packets) if looked_up is None else looked_up
         src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
         given = (src + dst > 0).to(packets.dtype).unsqueeze(1)
         evidence, summary = evidence * given, summary * given
         seen = (summary[:, :1] > 0).to(packets.dtype)
         states = torch.cat([seen, given - seen, 1 - given], 1)
         server, client = torch.where(server_is_dst, dst, src), torch.where(server_is_dst, src, dst)
-        about = torch.stack([(port < limit).to(packets.dtype) for port, limit in
-                             ((server, 1024), (server, 32768), (client, 1024))] +
-                            [server_is_dst.to(packets.dtype)], 1) * given
+        about = [(port < limit).to(packets.dtype) for port, limit in ((server, 1024), (server, 32768), (client, 1024))]
+        about = torch.stack([*about, server_is_dst.to(packets.dtype)], 1) * given
 
         vector = self.behaviour(packets, real, window_given)
         of_behaviour = self.of_behaviour(vector)
-        said = torch.relu(self.port_vector(torch.cat([evidence / 4, summary, states, about], 1)))
-        joined = torch.relu(self.joined(torch.cat([vector, said], 1)))
+        port_vector = torch.relu(self.port_vector(torch.cat([evidence / 4, summary, states, about], 1)))
+        joined = torch.relu(self.joined(torch.cat([vector, port_vector], 1)))
         gate = nn.functional.softplus(self.gate(torch.cat([joined, summary], 1)))
         logits = of_behaviour + self.of_both(joined) + gate * evidence
 
-        packets_there = real.sum(1, keepdim=True)
         bounds = torch.tensor(TEMPERATURE_PACKETS[:-1], device=packets.device, dtype=packets.dtype)
-        bucket = (packets_there > bounds).to(packets.dtype).sum(1)
-        state = states[:, 1] + 2 * states[:, 2]
-        return of_behaviour, logits, (state * len(TEMPERATURE_PACKETS) + bucket).long()
+        bucket = (real.sum(1, keepdim=True) > bounds).to(packets.dtype).sum(1)
+        cell = (states[:, 1] + 2 * states[:, 2]) * len(TEMPERATURE_PACKETS) + bucket
+        return Said(of_behaviour, logits, evidence, summary[:, 2], cell.long())
+
+
+def calibrated(said, trust, temperature):
+    """Logits with as much trust in the ports, and as sure of themselves, as strangers' flows bear out."""
+    trusted = trust[0] + trust[1] * said.groups
+    return (said.logits + trusted.unsqueeze(1) * said.evidence) / temperature[said.cell].unsqueeze(1)
+
+
+class Ensemble(nn.Module):
+    """The mean of some networks' probabilities, as logits; ports are looked up once for all."""
+
+    def __init__(self, members):
+        super().__init__()
+        self.ports = members[0].ports
+        self.members = nn.ModuleList(members)
+        for member in members:
+            member.ports = None
+
+    def forward(self, packets):
+        looked_up = self.ports(packets)
+        probabilities = [torch.softmax(member(packets, looked_up), 1) for member in self.members]
+        return torch.log(sum(probabilities) / len(probabilities) + LEAST_PROBABILITY)
+
+
+def sketch():
+    """The layers in words, in the manner of the paper's table."""
+    blocks = " - ".join(f"2 x Conv({WIDTH},3,d={dilation}) + skip" for dilation in DILATIONS)
+    return (f"bins of size, gap, window - Conv({WIDTH},3) - {blocks} - {QUERIES} x attention, mean, max - "
+            f"FC({HIDDEN}) - DR({DROPOUT}) - FC(N); + FC({HIDDEN // 2}) of that and the ports - FC(N); + gate x log "
+            f"evidence of the server port; the first {LOOKED_AT} packets, sums of {SEQUENCE_LENGTH}")
