@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train
+from . import ablation, architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -37,6 +37,10 @@ def main():
     verb.add_argument("name", choices=[*architectures.TABLE_I, residual.NAME])
     verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
 
+    verb = verbs.add_parser("ablation", parents=[corpus],
+                            help="models/ablation: what each idea of residual-prior brings by repository")
+    verb.add_argument("--only", action="append", default=[], metavar="GLOB", help="of variants, several times")
+
     verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
     verb = verbs.add_parser("report", help="write docs/study out of the results that are there")
     verb.add_argument("--out", type=Path, default=report.FOLDER)
@@ -49,7 +53,7 @@ def main():
 
     arguments = parser.parse_args()
     return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
-            "redundancy": run_redundancy, "report": run_report,
+            "ablation": run_ablation, "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
@@ -97,6 +101,13 @@ def run_bundle(arguments):
     else:
         bundle.make(arguments.name, out, corpus, arguments.work / "study", device, study.Results())
     print(f"wrote {out}")
+    return 0
+
+
+def run_ablation(arguments):
+    train.set_up(arguments.device)
+    ablation.run(arguments.only, runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds",
+                 lambda text: print(text, flush=True))
     return 0
 
 

@@ -7,7 +7,7 @@
 
 from pathlib import Path
 
-from . import card, data, evaluate, export, folds, learn, residual, runs, study, train
+from . import card, evaluate, export, folds, learn, residual, runs, study, train
 
 BASELINES = {"majority": "majority", "port_table": "port-table"}  # in the manifest: the run's architecture
 
@@ -41,10 +41,10 @@ def make_residual(out, corpus, work, say=print):
     folds by repository.
     """
     flows, catalogue, recipe = corpus.flows, corpus.catalogue, folds.variant(folds.DEFAULT)
-    parts = [folds.Fold(name, flows) for name in folds.SPLITS]
+    parts = [folds.Fold(name, flows, catalogue, recipe.min_flows) for name in folds.SPLITS]
     crossed = [folds.Crossed(recipe, seed, parts, catalogue, Path(work), say) for seed in folds.ENSEMBLE]
     said = folds.answers(lambda place, name: folds.mean_of(crossed, place, name), parts, catalogue)
-    labels = data.vocabulary(flows)
+    labels = folds.vocabulary(flows, catalogue, recipe.min_flows)
     members = []
     for seed, one in zip(folds.ENSEMBLE, crossed):
         member = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=say)

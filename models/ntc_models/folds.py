@@ -27,6 +27,8 @@ VARIANTS = {
     "no-behaviour-loss": {"behaviour_share": 0.0},
     "no-silent-ports": {"silent": 0.0},
     "no-wrong-ports": {"wrong": 0.0},
+    "frequent-services-only": {"min_flows": 10},
+    "half-as-long": {"epochs": 15},
     "no-prefixes": {"prefix": 0.0},
     "no-averaging": {"average": 0.0},
     "no-smoothing": {"smoothing": 0.0},
@@ -39,13 +41,18 @@ FOLDER = MODELS / "ablation"
 SPLITS = ("by-repository", *(f"by-repository-{fold}" for fold in range(1, FOLDS)))
 
 
+def vocabulary(flows, catalogue, min_flows=learn.Recipe.min_flows):
+    """The services that the catalogue has and that have enough flows, most frequent first."""
+    return [label for label in data.vocabulary(flows, min_flows) if label in catalogue]
+
+
 class Fold:
     """One fold: the flows seen and held out, and what the port table of the seen ones says of the others."""
 
-    def __init__(self, name, flows):
+    def __init__(self, name, flows, catalogue, min_flows=learn.Recipe.min_flows):
         held_out = splits.make(name, flows).held_out
         self.name, self.seen, self.held_out = name, flows[~held_out], flows[held_out]
-        self.labels = data.vocabulary(self.seen)
+        self.labels = vocabulary(self.seen, catalogue, min_flows)
         self.port_labels = {level: table(self.held_out) for level, table in ports.tables(self.seen).items()}
 
     def asked(self):
