@@ -1,4 +1,4 @@
-"""The command line: `python -m ntc_models study|bundle|report|port-table|catalogue`."""
+"""The command line: `python -m ntc_models study|bundle|ablation|trust|report|port-table|catalogue`."""
 
 import argparse
 import hashlib
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import ablation, architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train
+from . import ablation, architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train, trust
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -41,6 +41,8 @@ def main():
                             help="models/ablation: what each idea of residual-prior brings by repository")
     verb.add_argument("--only", action="append", default=[], metavar="GLOB", help="of variants, several times")
 
+    verbs.add_parser("trust", parents=[corpus], help="write docs/model: when to believe residual-prior")
+
     verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
     verb = verbs.add_parser("report", help="write docs/study out of the results that are there")
     verb.add_argument("--out", type=Path, default=report.FOLDER)
@@ -53,7 +55,7 @@ def main():
 
     arguments = parser.parse_args()
     return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
-            "ablation": run_ablation, "redundancy": run_redundancy, "report": run_report,
+            "ablation": run_ablation, "trust": run_trust, "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
@@ -108,6 +110,13 @@ def run_ablation(arguments):
     train.set_up(arguments.device)
     ablation.run(arguments.only, runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds",
                  lambda text: print(text, flush=True))
+    return 0
+
+
+def run_trust(arguments):
+    train.set_up(arguments.device)
+    for path in trust.write(runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds"):
+        print(path)
     return 0
 
 

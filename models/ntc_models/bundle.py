@@ -41,13 +41,13 @@ def make_residual(out, corpus, work, say=print):
     folds by repository.
     """
     flows, catalogue, recipe = corpus.flows, corpus.catalogue, folds.variant(folds.DEFAULT)
-    parts = [folds.Fold(name, flows, catalogue, recipe.min_flows) for name in folds.SPLITS]
+    parts = [folds.Fold(name, flows, catalogue, recipe.confirmed) for name in folds.SPLITS]
     crossed = [folds.Crossed(recipe, seed, parts, catalogue, Path(work), say) for seed in folds.ENSEMBLE]
     said = folds.answers(lambda place, name: folds.mean_of(crossed, place, name), parts, catalogue)
-    labels = folds.vocabulary(flows, catalogue, recipe.min_flows)
+    labels = folds.vocabulary(flows, catalogue, recipe.confirmed)
     members = []
     for seed, one in zip(folds.ENSEMBLE, crossed):
-        member = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=say)
+        member = folds.network_of("all", flows, labels, recipe, seed, catalogue, work, say)
         member.trust.copy_(one.final[0])
         member.temperature.copy_(one.final[1])
         members.append(member)

@@ -45,12 +45,12 @@ class HeldOut:
         return (each * weight).sum(), weight.sum()
 
 
-def fit(parts):
-    """Trust and temperatures that make the parts likeliest."""
-    trust = torch.tensor([0.5, 0.5], requires_grad=True)
+def fit(parts, with_trust=True):
+    """Trust and temperatures that make the parts likeliest; without trust, what the network learnt is left at that."""
+    trust = torch.tensor([0.5, 0.5] if with_trust else [0.0, 0.0], requires_grad=with_trust)
     common = torch.zeros(1, requires_grad=True)
     own = torch.zeros(CELLS, requires_grad=True)
-    optimiser = torch.optim.LBFGS([trust, common, own], max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([*[trust] * with_trust, common, own], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure():
         optimiser.zero_grad()

@@ -6,6 +6,7 @@ missing.
 """
 
 import hashlib
+from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from . import augment, calibrate, data, evaluate, learn, ports, residual, runs, splits, train
-from .catalogue import MODELS
+from .catalogue import MIN_FLOWS, MODELS
 from .data import FOLDS
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -24,35 +25,46 @@ ENSEMBLE = (1, 2)  # seeds; the default is the mean of these networks
 # The recipe, and what is changed in it. Several seeds are an ensemble: the mean of their probabilities.
 VARIANTS = {
     "recipe": {},
-    "no-behaviour-loss": {"behaviour_share": 0.0},
-    "no-silent-ports": {"silent": 0.0},
-    "no-wrong-ports": {"wrong": 0.0},
-    "frequent-services-only": {"min_flows": 10},
+    "frequent services only": {"confirmed": MIN_FLOWS},
+    "twice-as-long": {"epochs": 60},
     "half-as-long": {"epochs": 15},
-    "no-prefixes": {"prefix": 0.0},
-    "no-averaging": {"average": 0.0},
-    "no-smoothing": {"smoothing": 0.0},
-    "no-augmentation": {"gaps": 0.0, "window": 0.0, "payload": 0.0, "segments": 0.0, "late_start": 0.0,
-                        "flipped": 0.0, "no_window": 0.0},
+    # All others are half as long, to be compared with that one.
+    "half, no behaviour loss": {"epochs": 15, "behaviour_share": 0.0},
+    "half, no silent ports": {"epochs": 15, "silent": 0.0},
+    "half, no wrong ports": {"epochs": 15, "wrong": 0.0},
+    "half, no augmentation": {"epochs": 15, "gaps": 0.0, "window": 0.0, "payload": 0.0, "segments": 0.0,
+                              "late_start": 0.0, "flipped": 0.0, "no_window": 0.0},
+    "half, no prefixes": {"epochs": 15, "prefix": 0.0},
+    "half, no smoothing": {"epochs": 15, "smoothing": 0.0},
 }
+NO_TRUST = "recipe, no trust fitted"
 # ----------------------------------------------------------------------------------------------------------------------
 
 FOLDER = MODELS / "ablation"
 SPLITS = ("by-repository", *(f"by-repository-{fold}" for fold in range(1, FOLDS)))
 
 
-def vocabulary(flows, catalogue, min_flows=learn.Recipe.min_flows):
-    """The services that the catalogue has and that have enough flows, most frequent first."""
-    return [label for label in data.vocabulary(flows, min_flows) if label in catalogue]
+def vocabulary(flows, catalogue, confirmed=learn.Recipe.confirmed):
+    """The services that a network of these flows knows, most frequent first.
+
+    Beside those with `MIN_FLOWS`, those with fewer that two repositories or families have: their ports are evidence,
+    where their behaviour is too rare to learn. One repository's rare service would be learnt by heart.
+    """
+    sources = defaultdict(set)
+    for service, repo in zip(flows.service, flows.repo):
+        sources[service].add(data.group_of(repo))
+    frequent = set(data.vocabulary(flows))
+    return [label for label in data.vocabulary(flows, min(confirmed, MIN_FLOWS))
+            if label in frequent or (label in catalogue and len(sources[label]) > 1)]
 
 
 class Fold:
     """One fold: the flows seen and held out, and what the port table of the seen ones says of the others."""
 
-    def __init__(self, name, flows, catalogue, min_flows=learn.Recipe.min_flows):
+    def __init__(self, name, flows, catalogue, confirmed=learn.Recipe.confirmed):
         held_out = splits.make(name, flows).held_out
         self.name, self.seen, self.held_out = name, flows[~held_out], flows[held_out]
-        self.labels = vocabulary(self.seen, catalogue, min_flows)
+        self.labels = vocabulary(self.seen, catalogue, confirmed)
         self.port_labels = {level: table(self.held_out) for level, table in ports.tables(self.seen).items()}
 
     def asked(self):
@@ -69,13 +81,12 @@ class Fold:
         return asked
 
 
-def network_of(fold, recipe, seed, catalogue, work, say):
-    """The network of a fold, from its file if it was trained already."""
-    path = Path(work) / f"{runs.settings_digest([code(), fold.name, fold.seen.digest(), asdict(recipe), seed])}.pt"
+def network_of(name, flows, labels, recipe, seed, catalogue, work, say):
+    """A network of these flows, from its file if it was trained already."""
+    path = Path(work) / f"{runs.settings_digest([code(), flows.digest(), labels, asdict(recipe), seed])}.pt"
     if path.exists():
         return torch.load(path)
-    network = learn.learn(fold.seen, fold.labels, catalogue, recipe=recipe, seed=seed,
-                          say=lambda text: say(f"{fold.name}: {text}"))
+    network = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=lambda text: say(f"{name}: {text}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network, path)
     return network
@@ -90,17 +101,17 @@ def code():
 class Crossed:
     """What the five networks said of the flows that each had not seen; calibrated across folds."""
 
-    def __init__(self, recipe, seed, folds, catalogue, work, say=print):
+    def __init__(self, recipe, seed, folds, catalogue, work, say=print, with_trust=True):
         self.folds, self.said, parts = folds, [], []
         for fold in folds:
-            network = network_of(fold, recipe, seed, catalogue, work, say)
+            network = network_of(fold.name, fold.seen, fold.labels, recipe, seed, catalogue, work, say)
             said = {name: calibrate.say(network, packets) for name, packets in fold.asked().items()}
             self.said.append(said)
             parts.append([calibrate.HeldOut.of(said[name], fold.held_out, fold.labels, catalogue)
                           for name in CALIBRATED_ON])
-        self.fits = [calibrate.fit([part for other, of in enumerate(parts) if other != place for part in of])
+        self.fits = [calibrate.fit([part for other, of in enumerate(parts) if other != place for part in of], with_trust)
                      for place in range(len(folds))]
-        self.final = calibrate.fit([part for of in parts for part in of])
+        self.final = calibrate.fit([part for of in parts for part in of], with_trust)
 
     def probabilities(self, place, name):
         return calibrate.probabilities(self.said[place][name], *self.fits[place])

@@ -22,7 +22,7 @@ from .residual import ResidualPrior
 @dataclass(frozen=True)
 class Recipe:
     epochs: int = 30
-    min_flows: int = 3  # of a service in the vocabulary: the prior knows its port where behaviour is too rare to learn
+    confirmed: int = 3  # so few flows put a service in the vocabulary, where they are of two repositories
     draws: int = 18_000  # flows an epoch, drawn by their weights
     batch: int = 256
     learning_rate: float = 2e-3
