@@ -1,7 +1,7 @@
 """What each idea brings, by repository: `models/ablation/`, one small file a variant, and the table of all.
 
     variants    `folds.VARIANTS`: the recipe, and half as long without one of its ideas; and no trust fitted
-    ensemble    the mean of the seeds that the default bundle has
+    two networks  the mean of two seeds, as in the bundle
     baselines   the port table, LightGBM on the raw input, LightGBM started from the port prior
 """
 
@@ -21,11 +21,19 @@ STEADY = {"learning_rate": 0.05, "num_leaves": baselines.BOOSTING_LEAVES, "lambd
 DRAWS = 400  # of repositories, in paired intervals
 # ----------------------------------------------------------------------------------------------------------------------
 
-ENSEMBLE = "ensemble"
+TWO = ", two networks"
+
+
+FREQUENT = "frequent services only"
 
 
 def names():
-    return [*BASELINES, ENSEMBLE, folds.NO_TRUST, *folds.VARIANTS]
+    return [*BASELINES, *folds.VARIANTS, folds.NO_TRUST, FREQUENT + TWO]
+
+
+def variant_of(name):
+    name = name.removesuffix(TWO)
+    return name if name in folds.VARIANTS else folds.DEFAULT
 
 
 def file_of(name):
@@ -43,13 +51,13 @@ def run(wanted, corpus, work, say=print):
         path = file_of(name)
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
-        recipe, more = folds.variant(name if name in folds.VARIANTS else folds.DEFAULT), {}
+        recipe, more = folds.variant(variant_of(name)), {}
         parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
         table = folds.port_table(parts)
         if name in BASELINES:
             said = BASELINES[name](parts, catalogue)
         else:
-            seeds = folds.ENSEMBLE if name == ENSEMBLE else folds.ENSEMBLE[:1]
+            seeds = folds.ENSEMBLE if name.endswith(TWO) else folds.ENSEMBLE[:1]
             crossed = [folds.Crossed(recipe, seed, parts, catalogue, work, say, name != folds.NO_TRUST)
                        for seed in seeds]
             said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)

@@ -86,8 +86,8 @@ def card_of_residual(manifest, by_protocol):
         "is in the graph as a prior; with all ports zero there is none, and behaviour alone answers.",
         "## How good it is",
         "**By repository**: five networks, each asked about the fifth of the repositories (people, networks) that it has "
-        "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as the "
-        "shipped one, which is trained on all, so no figure is its own. *Off-port*: where the port table of the "
+        "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as those "
+        "that ship, which are trained on all and averaged, so no figure is their own. *Off-port*: where the port table of the "
         "repositories seen is wrong or silent. Macro F1 is over labels with 5 flows or more.",
         "\n".join(rows),
         f"95% interval of protocol accuracy when repositories are drawn anew, all folds together: "

@@ -73,8 +73,8 @@ def bins(right, confidence):
 def write(corpus, work, say=print):
     catalogue, recipe = corpus.catalogue, folds.variant(folds.DEFAULT)
     parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
-    crossed = [folds.Crossed(recipe, seed, parts, catalogue, work, say) for seed in folds.ENSEMBLE]
-    said = folds.answers(lambda place, name: folds.mean_of(crossed, place, name), parts, catalogue)
+    crossed = folds.Crossed(recipe, folds.ENSEMBLE[0], parts, catalogue, work, say)
+    said = folds.answers(crossed.probabilities, parts, catalogue)
     said |= other_paths(crossed, parts, catalogue, recipe, work, say)
     pooled = {name: folds.pooled(said, parts, catalogue, name) for name in said}
     (FOLDER / "plots").mkdir(parents=True, exist_ok=True)
@@ -112,15 +112,13 @@ def write(corpus, work, say=print):
 
 def other_paths(crossed, parts, catalogue, recipe, work, say):
     """Answers to flows as other paths would show them."""
-    probabilities = defaultdict(lambda: [0.0] * len(parts))
-    for one, seed in zip(crossed, folds.ENSEMBLE):
-        for place, fold in enumerate(parts):
-            network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, seed, catalogue, work, say)
-            for name, packets in disturbed(fold.held_out.packets).items():
-                probability = calibrate.probabilities(calibrate.say(network, packets), *one.fits[place])
-                probabilities[name][place] = probabilities[name][place] + probability / len(crossed)
-    return {name: [evaluate.answer(probability, fold.labels, catalogue) for probability, fold in zip(of_folds, parts)]
-            for name, of_folds in probabilities.items()}
+    found = defaultdict(list)
+    for place, fold in enumerate(parts):
+        network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, folds.ENSEMBLE[0], catalogue, work, say)
+        for name, packets in disturbed(fold.held_out.packets).items():
+            probability = calibrate.probabilities(calibrate.say(network, packets), *crossed.fits[place])
+            found[name].append(evaluate.answer(probability, fold.labels, catalogue))
+    return dict(found)
 
 
 BY_PACKETS = [*(f"first-{count}" for count in folds.PREFIXES), "all"]
