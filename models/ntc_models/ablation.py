@@ -1,7 +1,7 @@
 """What each idea brings, by repository: `models/ablation/`, one small file a variant, and the table of all.
 
     variants    `folds.VARIANTS`: the recipe, and half as long without one of its ideas; and no trust fitted
-    two networks  the mean of two seeds, as in the bundle
+    two networks  the mean of two seeds
     baselines   the port table, LightGBM on the raw input, LightGBM started from the port prior
 """
 
@@ -21,18 +21,14 @@ STEADY = {"learning_rate": 0.05, "num_leaves": baselines.BOOSTING_LEAVES, "lambd
 DRAWS = 400  # of repositories, in paired intervals
 # ----------------------------------------------------------------------------------------------------------------------
 
-TWO = ", two networks"
-
-
-FREQUENT = "frequent services only"
+TWO = "two networks"
 
 
 def names():
-    return [*BASELINES, *folds.VARIANTS, folds.NO_TRUST, FREQUENT + TWO]
+    return [*BASELINES, *folds.VARIANTS, folds.NO_TRUST, TWO]
 
 
 def variant_of(name):
-    name = name.removesuffix(TWO)
     return name if name in folds.VARIANTS else folds.DEFAULT
 
 
@@ -47,7 +43,7 @@ def run(wanted, corpus, work, say=print):
         if wanted and not any(fnmatch.fnmatch(name, pattern) for pattern in wanted):
             continue
         digest = runs.settings_digest([folds.code(), name, corpus.flows.digest(), folds.VARIANTS[folds.DEFAULT],
-                                       folds.ENSEMBLE, folds.VARIANTS.get(name)])
+                                       folds.SEEDS, folds.VARIANTS.get(name)])
         path = file_of(name)
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
@@ -57,7 +53,7 @@ def run(wanted, corpus, work, say=print):
         if name in BASELINES:
             said = BASELINES[name](parts, catalogue)
         else:
-            seeds = folds.ENSEMBLE if name.endswith(TWO) else folds.ENSEMBLE[:1]
+            seeds = folds.SEEDS if name == TWO else folds.SEEDS[:1]
             crossed = [folds.Crossed(recipe, seed, parts, catalogue, work, say, name != folds.NO_TRUST)
                        for seed in seeds]
             said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)

@@ -35,21 +35,18 @@ def make(name, out, corpus, work, device, results, say=print):
 
 
 def make_residual(out, corpus, work, say=print):
-    """The default: the mean of `residual-prior` networks trained on all flows; calibrated, and judged, on the five
-    folds by repository with one network each, which is what the ablation shows to be a little worse.
+    """The default: `residual-prior`, trained on all flows; calibrated, and judged, by networks of the five folds by
+    repository.
     """
-    flows, catalogue, recipe = corpus.flows, corpus.catalogue, folds.variant(folds.DEFAULT)
-    parts = [folds.Fold(name, flows, catalogue, recipe.confirmed) for name in folds.SPLITS]
-    crossed = folds.Crossed(recipe, folds.ENSEMBLE[0], parts, catalogue, work, say)
+    flows, catalogue = corpus.flows, corpus.catalogue
+    judged, recipe, seed = folds.variant(folds.DEFAULT), folds.variant(folds.SHIPPED), folds.SEEDS[0]
+    parts = [folds.Fold(name, flows, catalogue, judged.confirmed) for name in folds.SPLITS]
+    crossed = folds.Crossed(judged, seed, parts, catalogue, work, say)
     said = folds.answers(crossed.probabilities, parts, catalogue)
     labels = folds.vocabulary(flows, catalogue, recipe.confirmed)
-    members = []
-    for seed in folds.ENSEMBLE:
-        member = folds.network_of("all", flows, labels, recipe, seed, catalogue, work, say)
-        member.trust.copy_(crossed.final[0])
-        member.temperature.copy_(crossed.final[1])
-        members.append(member)
-    network = residual.Ensemble(members).eval()
+    network = folds.network_of("all", flows, labels, recipe, seed, catalogue, work, say)
+    network.trust.copy_(crossed.final[0])
+    network.temperature.copy_(crossed.final[1])
     wanted, guess, repos, off_port, confidence = folds.pooled(said, parts, catalogue)
     weight = train.pair_weights(repos, wanted)
     least = runs.least(confidence, wanted == guess, weight)
@@ -60,7 +57,7 @@ def make_residual(out, corpus, work, say=print):
         out, architecture=residual.NAME, network=network, labels=labels, catalogue=catalogue, temperature=1.0,
         method="trust in ports, and a temperature by state of the ports and number of packets, in the graph: fitted "
                "on repositories not trained on", min_confidence=least, flows=flows,
-        training={"recipe": residual.NAME, **learn.describe(recipe), "seeds": list(folds.ENSEMBLE),
+        training={"recipe": folds.SHIPPED, "judged_by": folds.DEFAULT, "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), "seed": seed,
                   "trust": [round(float(value), 4) for value in crossed.final[0]],
                   "temperatures": [round(float(value), 4) for value in crossed.final[1]]},
         evaluation={"folds": strangers, "port_table": table,

@@ -81,13 +81,13 @@ def card_of_residual(manifest, by_protocol):
     parts = [
         f"# {model['name']} {model['version']}",
         "A traffic classifier: the first 20 packets of a TCP or UDP flow, six header features each, to one of "
-        f"{len(output['labels'])} services. Neither addresses nor payload are read. The mean of "
-        f"{len(training['seeds'])} networks in one graph, each `{model['layers']}`. What repositories saw on each port "
+        f"{len(output['labels'])} services. Neither addresses nor payload are read. `{model['layers']}`. What repositories saw on each port "
         "is in the graph as a prior; with all ports zero there is none, and behaviour alone answers.",
         "## How good it is",
         "**By repository**: five networks, each asked about the fifth of the repositories (people, networks) that it has "
-        "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as those "
-        "that ship, which are trained on all and averaged, so no figure is their own. *Off-port*: where the port table of the "
+        "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as the "
+        "shipped one, which is trained on all, so no figure is its own; only the shipped one also knows services with "
+        "3 to 9 flows from two repositories, whose ports it goes by. *Off-port*: where the port table of the "
         "repositories seen is wrong or silent. Macro F1 is over labels with 5 flows or more.",
         "\n".join(rows),
         f"95% interval of protocol accuracy when repositories are drawn anew, all folds together: "
@@ -106,12 +106,13 @@ def card_of_residual(manifest, by_protocol):
         "## Training",
         f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled "
         "by nDPI's payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. A flow's prior "
-        f"leaves its own repository out. Recipe and seeds are in `model.toml`. Digest of the training data: "
+        f"leaves its own repository out. Recipe and seed are in `model.toml`. Digest of the training data: "
         f"`{manifest['digest']['training_data_sha256']}`.",
         "## Limits",
         "- Labels are nDPI's own, unchecked by a second tool. Rare labels often come from one capture.\n"
         "- Test-suite, industrial and malware captures are over-represented, today's web is under-represented.\n"
-        "- A service with fewer than 10 labelled flows is not in the vocabulary and cannot be answered.\n"
+        "- A service with fewer than 10 labelled flows, or fewer than 3 where two repositories have it, is not in the "
+        "vocabulary and cannot be answered.\n"
         "- `DNS.*` is one service: who asks is in the payload. Applications inside TLS and QUIC are mostly guessed "
         "from sizes; trust the protocol rather than the application.\n"
         "- docs/model.md says when to trust an answer.",

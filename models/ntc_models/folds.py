@@ -20,24 +20,27 @@ from .data import FOLDS
 # -- knobs -------------------------------------------------------------------------------------------------------------
 PREFIXES = (1, 3, 5, 10)  # packets, beside 20
 CALIBRATED_ON = ("all", "no-ports", "other-port", *(f"first-{count}" for count in PREFIXES))
-DEFAULT = "recipe"
-ENSEMBLE = (1, 2)  # seeds; the default is the mean of these networks
-# The recipe, and what is changed in it. Several seeds are an ensemble: the mean of their probabilities.
+DEFAULT = "recipe"  # by which the default is judged and calibrated
+SHIPPED = "rare services too"  # by which the network that ships is trained
+SEEDS = (1, 2)  # the first is the default's
+# The recipe, and what is changed in it.
+FREQUENT = {"confirmed": MIN_FLOWS}
+HALF = {**FREQUENT, "epochs": 15}
 VARIANTS = {
-    "recipe": {},
-    "frequent services only": {"confirmed": MIN_FLOWS},
-    "twice-as-long": {"epochs": 60},
-    "half-as-long": {"epochs": 15},
-    # All others are half as long, to be compared with that one.
-    "half, no behaviour loss": {"epochs": 15, "behaviour_share": 0.0},
-    "half, no silent ports": {"epochs": 15, "silent": 0.0},
-    "half, no wrong ports": {"epochs": 15, "wrong": 0.0},
-    "half, no augmentation": {"epochs": 15, "gaps": 0.0, "window": 0.0, "payload": 0.0, "segments": 0.0,
-                              "late_start": 0.0, "flipped": 0.0, "no_window": 0.0},
-    "half, no prefixes": {"epochs": 15, "prefix": 0.0},
-    "half, no smoothing": {"epochs": 15, "smoothing": 0.0},
+    "recipe": FREQUENT,
+    "rare services too": {},
+    "twice as long": {**FREQUENT, "epochs": 60},
+    "half as long": HALF,
+    # To be compared with that one.
+    "half, no behaviour loss": {**HALF, "behaviour_share": 0.0},
+    "half, no silent ports": {**HALF, "silent": 0.0},
+    "half, no wrong ports": {**HALF, "wrong": 0.0},
+    "half, no augmentation": {**HALF, "gaps": 0.0, "window": 0.0, "payload": 0.0, "segments": 0.0, "late_start": 0.0,
+                              "flipped": 0.0, "no_window": 0.0},
+    "half, no prefixes": {**HALF, "prefix": 0.0},
+    "half, no smoothing": {**HALF, "smoothing": 0.0},
 }
-NO_TRUST = "recipe, no trust fitted"
+NO_TRUST = "no trust fitted"
 # ----------------------------------------------------------------------------------------------------------------------
 
 FOLDER = MODELS / "ablation"

@@ -73,7 +73,7 @@ def bins(right, confidence):
 def write(corpus, work, say=print):
     catalogue, recipe = corpus.catalogue, folds.variant(folds.DEFAULT)
     parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
-    crossed = folds.Crossed(recipe, folds.ENSEMBLE[0], parts, catalogue, work, say)
+    crossed = folds.Crossed(recipe, folds.SEEDS[0], parts, catalogue, work, say)
     said = folds.answers(crossed.probabilities, parts, catalogue)
     said |= other_paths(crossed, parts, catalogue, recipe, work, say)
     pooled = {name: folds.pooled(said, parts, catalogue, name) for name in said}
@@ -114,7 +114,7 @@ def other_paths(crossed, parts, catalogue, recipe, work, say):
     """Answers to flows as other paths would show them."""
     found = defaultdict(list)
     for place, fold in enumerate(parts):
-        network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, folds.ENSEMBLE[0], catalogue, work, say)
+        network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, folds.SEEDS[0], catalogue, work, say)
         for name, packets in disturbed(fold.held_out.packets).items():
             probability = calibrate.probabilities(calibrate.say(network, packets), *crossed.fits[place])
             found[name].append(evaluate.answer(probability, fold.labels, catalogue))

@@ -36,7 +36,7 @@ def test_it_learns_what_is_easy_and_is_small(trained):
     assert np.mean([name.split(".")[0] == wanted for name, wanted in zip(said, strangers.protocol)]) > 0.9
     assert network(torch.zeros(3, 20, 6)).shape == (3, len(labels))
     of_2a = architectures.multiply_adds(architectures.build("cnn-rnn-2a", 149))
-    assert 2 * architectures.multiply_adds(residual.ResidualPrior(149, 10)) < of_2a / 3
+    assert architectures.multiply_adds(residual.ResidualPrior(149, 10)) < of_2a / 3
 
 
 def test_padding_changes_nothing(trained):
@@ -172,7 +172,9 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
 
     import onnxruntime
 
-    monkeypatch.setitem(folds.VARIANTS, folds.DEFAULT, {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9})
+    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9}
+    for name in (folds.DEFAULT, folds.SHIPPED):
+        monkeypatch.setitem(folds.VARIANTS, name, quick)
     corpus = runs.Corpus.of(make_flows(480, seed=4, repositories=60), services)
     bundle.make_residual(tmp_path / "residual-prior", corpus, tmp_path / "work", say=lambda text: None)
     manifest = tomllib.loads((tmp_path / "residual-prior" / "model.toml").read_text())
@@ -185,3 +187,15 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
     for batch in (corpus.flows.packets[:1], corpus.flows.packets[:33]):
         (said,) = session.run([export.OUTPUT], {export.INPUT: batch})
         np.testing.assert_allclose(said.sum(1), 1, atol=1e-4)
+
+
+def test_rare_services_need_two_repositories(services):
+    flows = make_flows(80, repositories=20)
+    rare = flows[np.flatnonzero(flows.service == "TLS.Google")]
+    assert "TLS.Google" in folds.vocabulary(flows, services)
+    few = np.r_[np.flatnonzero(flows.service != "TLS.Google"), np.flatnonzero(flows.service == "TLS.Google")[:4]]
+    assert len(rare) >= 10 and "TLS.Google" in folds.vocabulary(flows[few], services, confirmed=3)
+    assert "TLS.Google" not in folds.vocabulary(flows[few], services, confirmed=10)
+    alone = flows[few]
+    alone.repo[alone.service == "TLS.Google"] = "one/alone"
+    assert "TLS.Google" not in folds.vocabulary(alone, services, confirmed=3)
