@@ -1,4 +1,4 @@
-"""The command line: `python -m ntc_models study|bundle|report|port-table|catalogue`."""
+"""The command line: `python -m ntc_models study|bundle|ablation|trust|report|port-table|catalogue`."""
 
 import argparse
 import hashlib
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import architectures, bundle, catalogue, data, ports, redundancy, report, runs, study, train
+from . import ablation, architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train, trust
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -34,8 +34,14 @@ def main():
     verb.add_argument("id", help="one of `study --list`")
 
     verb = verbs.add_parser("bundle", parents=[corpus], help="write a bundle; does the runs behind it that are missing")
-    verb.add_argument("name", choices=architectures.TABLE_I)
+    verb.add_argument("name", choices=[*architectures.TABLE_I, residual.NAME])
     verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
+
+    verb = verbs.add_parser("ablation", parents=[corpus],
+                            help="models/ablation: what each idea of residual-prior brings by repository")
+    verb.add_argument("--only", action="append", default=[], metavar="GLOB", help="of variants, several times")
+
+    verbs.add_parser("trust", parents=[corpus], help="write docs/model: when to believe residual-prior")
 
     verbs.add_parser("redundancy", parents=[corpus], help="write models/study/data.json: duplicates, conflicts, maxima")
     verb = verbs.add_parser("report", help="write docs/study out of the results that are there")
@@ -49,7 +55,7 @@ def main():
 
     arguments = parser.parse_args()
     return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
-            "redundancy": run_redundancy, "report": run_report,
+            "ablation": run_ablation, "trust": run_trust, "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
@@ -91,8 +97,26 @@ def run_one(arguments):
 def run_bundle(arguments):
     out = arguments.out or catalogue.MODELS / arguments.name
     corpus = runs.Corpus.of(read(arguments), catalogue.read())
-    bundle.make(arguments.name, out, corpus, arguments.work / "study", train.set_up(arguments.device), study.Results())
+    device = train.set_up(arguments.device)
+    if arguments.name == residual.NAME:
+        bundle.make_residual(out, corpus, arguments.work / "folds")
+    else:
+        bundle.make(arguments.name, out, corpus, arguments.work / "study", device, study.Results())
     print(f"wrote {out}")
+    return 0
+
+
+def run_ablation(arguments):
+    train.set_up(arguments.device)
+    ablation.run(arguments.only, runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds",
+                 lambda text: print(text, flush=True))
+    return 0
+
+
+def run_trust(arguments):
+    train.set_up(arguments.device)
+    for path in trust.write(runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds"):
+        print(path)
     return 0
 
 

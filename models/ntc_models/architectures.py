@@ -254,8 +254,8 @@ def multiply_adds(network):
 
     def count(layer, inputs, output):
         nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += layer.weight.numel() * output.shape[2] * output.shape[3]
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
+            total += layer.weight.numel() * math.prod(output.shape[2:])
         elif isinstance(layer, nn.LSTM):
             total += inputs[0].shape[1] * sum(weight.numel() for weight in layer._flat_weights if weight.dim() == 2)
         elif isinstance(layer, nn.Linear):

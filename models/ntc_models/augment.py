@@ -28,6 +28,7 @@ GAP_RANGE = 2.0
 WINDOW_RANGE = 1.0
 PAYLOAD_RANGE = 1.0
 LATEST_START = 3
+SEGMENTS = (536, 1400)  # bytes
 EPHEMERAL = ((1024, 65535), (32768, 60999), (49152, 65535))  # any, Linux, IANA
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -101,3 +102,29 @@ def keep_prefix(packets, chosen, generator):
     length = torch.where(chosen, length, torch.full_like(length, SEQUENCE_LENGTH))
     kept = torch.arange(SEQUENCE_LENGTH, device=packets.device) < length[:, None]
     return packets * kept[:, :, None]
+
+
+def cut_segments(packets, chosen, generator):
+    """Another path's segment size: payloads above it are cut in two packets, what no longer fits falls off the end."""
+    size = torch.randint(*SEGMENTS, (len(packets),), generator=generator, device=packets.device).to(packets.dtype)
+    size = torch.where(chosen, size, torch.full_like(size, 1e9))[:, None]
+    payload = packets[:, :, PAYLOAD]
+    pieces = 1 + (payload > size).long()
+    source = torch.cumsum(pieces, 1) - pieces  # where each packet's first piece goes
+    index = torch.searchsorted(source, torch.arange(SEQUENCE_LENGTH, device=packets.device).expand_as(source).contiguous(),
+                               right=True) - 1
+    cut = torch.gather(packets, 1, index[:, :, None].expand_as(packets))
+    whole = torch.gather(payload, 1, index)
+    second = torch.arange(SEQUENCE_LENGTH, device=packets.device) > torch.gather(source, 1, index)
+    cut[:, :, PAYLOAD] = torch.where(second, (whole - size).clamp(min=0), torch.minimum(whole, size))
+    cut[:, :, GAP] = torch.where(second, torch.ones_like(whole), cut[:, :, GAP])
+    cut = cut * real_packets(cut)[:, :, None]
+    return torch.where(chosen[:, None, None], cut, packets)
+
+
+def flip_roles(packets, chosen):
+    """The capture took the other end for the one that began."""
+    packets = packets.clone()
+    flip = chosen[:, None] & real_packets(packets)
+    packets[:, :, DIRECTION] = torch.where(flip, 1 - packets[:, :, DIRECTION], packets[:, :, DIRECTION])
+    return packets

@@ -5,7 +5,7 @@
     random, paper's recipe            for comparison with papers
 """
 
-from . import evaluate, export, runs, study, train
+from . import card, evaluate, export, folds, learn, residual, runs, study, train
 
 BASELINES = {"majority": "majority", "port_table": "port-table"}  # in the manifest: the run's architecture
 
@@ -32,6 +32,39 @@ def make(name, out, corpus, work, device, results, say=print):
                     "random": beside(found, "random", "random"), "answered": strangers["answered"],
                     "all": on_all(trained, corpus, strangers["temperature"])},
         by_protocol=strangers["by_protocol"])
+
+
+def make_residual(out, corpus, work, say=print):
+    """The default: `residual-prior`, trained on all flows; calibrated, and judged, by networks of the five folds by
+    repository.
+    """
+    flows, catalogue = corpus.flows, corpus.catalogue
+    judged, recipe, seed = folds.variant(folds.DEFAULT), folds.variant(folds.SHIPPED), folds.SEEDS[0]
+    parts = [folds.Fold(name, flows, catalogue, judged.confirmed) for name in folds.SPLITS]
+    crossed = folds.Crossed(judged, seed, parts, catalogue, work, say)
+    said = folds.answers(crossed.probabilities, parts, catalogue)
+    labels = folds.vocabulary(flows, catalogue, recipe.confirmed)
+    network = folds.network_of("all", flows, labels, recipe, seed, catalogue, work, say)
+    network.trust.copy_(crossed.final[0])
+    network.temperature.copy_(crossed.final[1])
+    wanted, guess, repos, off_port, confidence = folds.pooled(said, parts, catalogue)
+    weight = train.pair_weights(repos, wanted)
+    least = runs.least(confidence, wanted == guess, weight)
+    strangers = folds.mean_over_folds(folds.figures(said, parts, catalogue))
+    table = folds.mean_over_folds(folds.figures(folds.port_table(parts), parts, catalogue))
+    given = confidence >= least
+    export.write_bundle(
+        out, architecture=residual.NAME, network=network, labels=labels, catalogue=catalogue, temperature=1.0,
+        method="trust in ports, and a temperature by state of the ports and number of packets, in the graph: fitted "
+               "on repositories not trained on", min_confidence=least, flows=flows,
+        training={"recipe": folds.SHIPPED, "judged_by": folds.DEFAULT, "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), "seed": seed,
+                  "trust": [round(float(value), 4) for value in crossed.final[0]],
+                  "temperatures": [round(float(value), 4) for value in crossed.final[1]]},
+        evaluation={"folds": strangers, "port_table": table,
+                    "interval": evaluate.interval(wanted, guess, repos),
+                    "answered": {"share": float(given.mean()), "accuracy": evaluate.mean((wanted == guess)[given])},
+                    "all": on_all(train.Trained(network, labels, []), corpus, 1.0)},
+        by_protocol=folds.by_protocol(wanted, guess), text=card.card_of_residual)
 
 
 def on_all(trained, corpus, temperature):

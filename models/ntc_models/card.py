@@ -64,6 +64,66 @@ def card(manifest, by_protocol=()):
     return "\n\n".join(parts) + "\n"
 
 
+def card_of_residual(manifest, by_protocol):
+    model, output, training, evaluation = (manifest[key] for key in ("model", "output", "training", "evaluation"))
+    net, table, interval = evaluation["folds"], evaluation["port_table"], evaluation["interval"]
+    protocol = net["all"]["protocol"]
+    rows = ["| level | accuracy | macro F1 | port table: accuracy, macro F1 | off-port | calibration error "
+            "| surest 90% |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    rows += [f"| {level} | {one['accuracy']:.3f} | {one['macro_f1']:.3f} | {of_table['accuracy']:.3f}, "
+             f"{of_table['macro_f1']:.3f} | {number(one['off_port_accuracy'])} | {one['ece']:.3f} "
+             f"| {one['coverage_90_accuracy']:.3f} |"
+             for level in LEVELS for one, of_table in [(net["all"][level], table["all"][level])]]
+    asked = ["| asked | protocol accuracy | macro F1 | off-port | calibration error |", "| --- | --- | --- | --- | --- |"]
+    asked += [f"| {name.replace('-', ' ')} | {one['protocol']['accuracy']:.3f} | {one['protocol']['macro_f1']:.3f} "
+              f"| {number(one['protocol']['off_port_accuracy'])} | {one['protocol']['ece']:.3f} |"
+              for name, one in net.items()]
+    parts = [
+        f"# {model['name']} {model['version']}",
+        "A traffic classifier: the first 20 packets of a TCP or UDP flow, six header features each, to one of "
+        f"{len(output['labels'])} services. Neither addresses nor payload are read. `{model['layers']}`. What repositories saw on each port "
+        "is in the graph as a prior; with all ports zero there is none, and behaviour alone answers.",
+        "## How good it is",
+        "**By repository**: five networks, each asked about the fifth of the repositories (people, networks) that it has "
+        "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as the "
+        "shipped one, which is trained on all, so no figure is its own; only the shipped one also knows services with "
+        "3 to 9 flows from two repositories, whose ports it goes by. *Off-port*: where the port table of the "
+        "repositories seen is wrong or silent. Macro F1 is over labels with 5 flows or more.",
+        "\n".join(rows),
+        f"95% interval of protocol accuracy when repositories are drawn anew, all folds together: "
+        f"{interval['accuracy'][0]:.3f} to {interval['accuracy'][1]:.3f}; macro F1 {interval['macro_f1'][0]:.3f} to "
+        f"{interval['macro_f1'][1]:.3f}. Flows of unknown labels are told from known ones by confidence with an area "
+        f"under the curve of {number(protocol['unknown_auroc'])}.",
+        "*Other port*: every server port is drawn at random. *First N*: asked after so many packets.",
+        "\n".join(asked),
+        "### By protocol, all folds", protocols(by_protocol),
+        "## Answers",
+        "The protocol is the one with the highest summed probability over its services, the service the likeliest of "
+        f"that protocol, the class that of the service. Below a protocol probability of {output['min_confidence']} the "
+        "answer is `unknown`: on repositories not trained on this costs one right answer in a hundred, "
+        f"{evaluation['answered']['share']:.1%} of known flows get an answer, and "
+        f"{evaluation['answered']['accuracy']:.1%} of these answers are right.",
+        "## Training",
+        f"{training['flows']} flows of public captures from {training['repositories']} repositories, labelled "
+        "by nDPI's payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. A flow's prior "
+        f"leaves its own repository out. Recipe and seed are in `model.toml`. Digest of the training data: "
+        f"`{manifest['digest']['training_data_sha256']}`.",
+        "## Limits",
+        "- Labels are nDPI's own, unchecked by a second tool. Rare labels often come from one capture.\n"
+        "- Test-suite, industrial and malware captures are over-represented, today's web is under-represented.\n"
+        "- A service with fewer than 10 labelled flows, or fewer than 3 where two repositories have it, is not in the "
+        "vocabulary and cannot be answered.\n"
+        "- `DNS.*` is one service: who asks is in the payload. Applications inside TLS and QUIC are mostly guessed "
+        "from sizes; trust the protocol rather than the application.\n"
+        "- docs/model.md says when to trust an answer.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def number(value):
+    return "-" if value is None else f"{value:.3f}"
+
+
 def paper_name(architecture):
     """`cnn-rnn-2a` as the paper writes it."""
     return architecture.upper().replace("CNN-RNN", "CNN+RNN").replace("2A", "2a").replace("3A", "3a")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import architectures, card
+from . import architectures, card, residual
 from .data import FEATURES, SEQUENCE_LENGTH
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -96,11 +96,11 @@ def vectors(network, temperature):
 
 
 def write_bundle(folder, *, architecture, network, labels, catalogue, temperature, min_confidence, flows, training,
-                 evaluation, by_protocol=()):
+                 evaluation, by_protocol=(), method="temperature, on repositories not trained on", text=card.card):
     """Writes the four files.
 
     `training` and `evaluation` are what the study found, for manifest and card;
-    `by_protocol` is for the card alone.
+    `by_protocol` is for the card alone, which `text` writes.
     """
     folder = Path(folder)
     onnx = onnx_bytes(network, temperature)
@@ -116,7 +116,7 @@ def write_bundle(folder, *, architecture, network, labels, catalogue, temperatur
             "name": folder.name,
             "version": VERSION,
             "architecture": architecture,
-            "layers": architectures.ARCHITECTURES[architecture],
+            "layers": residual.sketch() if architecture == residual.NAME else architectures.ARCHITECTURES[architecture],
             "license": LICENSE,
         },
         "input": {"name": INPUT, "sequence_length": SEQUENCE_LENGTH, "features": list(FEATURES),
@@ -132,7 +132,7 @@ def write_bundle(folder, *, architecture, network, labels, catalogue, temperatur
             "protocol_ids": [ids.get(service.protocol, 0) for service in services],
             "classes": [service.traffic_class for service in services],
         },
-        "calibration": {"temperature": temperature, "method": "temperature, on repositories not trained on"},
+        "calibration": {"temperature": temperature, "method": method},
         "digest": {
             "onnx_sha256": hashlib.sha256(onnx).hexdigest(),
             "vectors_sha256": hashlib.sha256(checks.encode()).hexdigest(),
@@ -146,7 +146,7 @@ def write_bundle(folder, *, architecture, network, labels, catalogue, temperatur
     (folder / "model.onnx").write_bytes(onnx)
     (folder / "vectors.json").write_text(checks, encoding="utf-8")
     (folder / "model.toml").write_text(toml(manifest), encoding="utf-8")
-    (folder / "card.md").write_text(card.card(manifest, by_protocol), encoding="utf-8")
+    (folder / "card.md").write_text(text(manifest, by_protocol), encoding="utf-8")
     return manifest
 
 

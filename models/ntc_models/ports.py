@@ -4,17 +4,18 @@ Which end of a flow is the server, how ports are spread over a network's input, 
 that any model has to beat.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
 from .catalogue import MODELS
-from .data import DST_PORT, SRC_PORT
+from .data import DST_PORT, SRC_PORT, group_of
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 SYSTEM_PORTS = 1024  # below it a port counts half a repository more: only a server's owner may bind it
 LOG_SHARE = 0.5  # of the input scale: this part is logarithmic in the port, the rest follows the evidence
 EVIDENCE_POWER = 0.75  # below 1: a port that few repositories serve on still gets room
+LEAST_EVIDENCE = 0.1  # of a service at a port where others were seen: what was not seen is not impossible
 # ----------------------------------------------------------------------------------------------------------------------
 
 PORTS = 65536
@@ -110,3 +111,56 @@ def table_csv(by_level):
             said = [by_level[level].table.get((proto, port), "") for level in ("service", "protocol", "class")]
             lines.append(f"{proto},{port},{int(votes[proto][port])},{','.join(said)}")
     return "\n".join(lines) + "\n"
+
+
+class Prior:
+    """Evidence of services at (protocol, server port): log(1 + flows) summed over repositories or their families.
+
+    `log_evidence` [rows, services] is centred, so that adding it to logits only shifts services against each other;
+    services outside `labels` count in the summary alone. Row 0 is of ports without evidence: zero everywhere.
+    """
+
+    def __init__(self, flows, labels, evidence):
+        index = {label: place for place, label in enumerate(labels)}
+        width = len(labels) + 1  # the last is for all others
+        self.voters = evidence
+        counts = Counter(zip(self.keys(flows), map(group_of, flows.repo),
+                             (index.get(service, len(labels)) for service in flows.service)))
+        ports = sorted({key for key, _, _ in counts})
+        place = {key: row for row, key in enumerate(ports, start=1)}
+        self.row = np.zeros(2 * PORTS, dtype=np.float32)
+        self.row[ports] = np.arange(1, len(ports) + 1)
+        self.own = defaultdict(lambda: np.zeros(width, dtype=np.float32))  # (row, group) -> its part of the evidence
+        for (key, group, label), count in counts.items():
+            self.own[place[key], group][label] += np.log1p(count)
+        self.total = np.zeros((len(ports) + 1, width), dtype=np.float32)
+        self.groups = np.zeros(len(ports) + 1, dtype=np.float32)
+        for (row, _), part in self.own.items():
+            self.total[row] += part
+            self.groups[row] += 1
+        self.log_evidence, self.summary = centred(self.total, self.groups)
+
+    def keys(self, flows):
+        """Places in `row`: TCP's ports, then UDP's."""
+        return self.voters.server_port(flows) + np.where(flows.proto == 6, 0, PORTS)
+
+    def without_own(self, flows):
+        """Each flow's log evidence and summary as they would be had its repository or family not been seen."""
+        rows = self.row[self.keys(flows)].astype(int)
+        left, groups = self.total[rows], self.groups[rows]
+        for place, key in enumerate(zip(rows, map(group_of, flows.repo))):
+            if key in self.own:
+                left[place] -= self.own[key]
+                groups[place] -= 1
+        return centred(np.where(left < 1e-4, 0, left), groups)  # rounding leaves crumbs
+
+
+def centred(total, groups):
+    """Centred log evidence, and three numbers near one: log of all evidence, its purity, log of the groups behind it."""
+    log = np.log(total[:, :-1] + LEAST_EVIDENCE)
+    log -= log.mean(1, keepdims=True)
+    everything = total.sum(1)
+    purity = total.max(1) / np.maximum(everything, 1e-6)
+    summary = np.stack([np.log1p(everything) / 4, purity, np.log1p(groups) / 4], 1)
+    there = (groups > 0)[:, None]
+    return (log * there).astype(np.float32), (summary * there).astype(np.float32)

@@ -82,7 +82,11 @@ class Corpus:
 def recipe_digest(run):
     """Of all that decides the weights beside data, split and code; a baseline has its settings."""
     settings = baselines.SETTINGS if run.architecture in baselines.BASELINES else asdict(train.RECIPES[run.recipe])
-    return hashlib.sha256(json.dumps([asdict(run), settings], sort_keys=True).encode()).hexdigest()
+    return settings_digest([asdict(run), settings])
+
+
+def settings_digest(settings):
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def execute(run, corpus, work, device, say=print):
@@ -161,12 +165,16 @@ def least_confidence(probability, flows, labels, catalogue):
     answer in a hundred. What is below it is nearly always wrong; who wants surer answers asks for more in the policy.
     """
     answers = evaluate.answer(probability, labels, catalogue)
-    right = answers.protocol == flows.protocol
-    order = np.argsort(-answers.confidence[right], kind="stable")
-    kept = np.cumsum(train.weights(flows)[right][order])
+    return least(answers.confidence, answers.protocol == flows.protocol, train.weights(flows))
+
+
+def least(confidence, right, weight):
+    """The same of answers whose confidence, rightness and weight are known."""
+    order = np.argsort(-confidence[right], kind="stable")
+    kept = np.cumsum(weight[right][order])
     last = int(np.searchsorted(kept, RIGHT_ANSWERS_KEPT * kept[-1]))
     # Rounded down: the last answer that is meant to be given must not fall below.
-    return math.floor(float(answers.confidence[right][order][last]) * 1000) / 1000
+    return math.floor(float(confidence[right][order][last]) * 1000) / 1000
 
 
 def code_digest():

@@ -77,8 +77,12 @@ def positions(names, known):
 
 def weights(flows, heaviest=HEAVIEST):
     """(repository, label)^-0.5, mean 1, capped."""
-    counts = Counter(zip(flows.repo, flows.service))
-    weight = np.array([counts[key] ** -0.5 for key in zip(flows.repo, flows.service)])
+    return pair_weights(flows.repo, flows.service, heaviest)
+
+
+def pair_weights(repos, names, heaviest=HEAVIEST):
+    counts = Counter(zip(repos, names))
+    weight = np.array([counts[key] ** -0.5 for key in zip(repos, names)])
     return np.minimum(weight / weight.mean(), heaviest).astype(np.float32)
 
 

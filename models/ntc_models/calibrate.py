@@ -1,0 +1,76 @@
+"""Trust in ports and temperatures, fitted on what networks say of repositories that they have not seen.
+
+Every repository is held out by one of the five folds, so all of them count; parameters are few (two of trust, a
+temperature for each state of the ports and number of packets), and the same for all folds.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from . import train
+from .learn import Truth
+from .residual import CELLS, Said, calibrated
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+SERVICE_SHARE = 0.3  # of the likelihood; the rest is the protocol's
+STEPS = 60
+PULL = 0.02  # of each temperature towards all others: few flows are in some cells
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class HeldOut:
+    """What a network said of flows of repositories that it had not seen."""
+
+    said: Said
+    targets: torch.Tensor  # of service and protocol, -1 where unknown
+    matrix: torch.Tensor  # [services, protocols]
+    weight: torch.Tensor
+
+    @classmethod
+    def of(cls, said, flows, labels, catalogue):
+        truth = Truth(flows, labels, catalogue)
+        return cls(said, truth.targets, truth.matrices[1], torch.as_tensor(train.weights(flows)))
+
+    def loss(self, trust, temperature):
+        """Sum of weighted negative log likelihoods, and of the weights."""
+        log = torch.log_softmax(calibrated(self.said, trust, temperature), 1)
+        log_protocol = torch.log(log.exp() @ self.matrix + 1e-9)
+        service, protocol = self.targets[:, 0], self.targets[:, 1]
+        each = -(1 - SERVICE_SHARE) * log_protocol.gather(1, protocol.clamp(min=0)[:, None])[:, 0]
+        of_service = log.gather(1, service.clamp(min=0)[:, None])[:, 0]
+        each = each - SERVICE_SHARE * of_service * (service >= 0)
+        weight = self.weight * (protocol >= 0)
+        return (each * weight).sum(), weight.sum()
+
+
+def fit(parts, with_trust=True):
+    """Trust and temperatures that make the parts likeliest; without trust, what the network learnt is left at that."""
+    trust = torch.tensor([0.5, 0.5] if with_trust else [0.0, 0.0], requires_grad=with_trust)
+    common = torch.zeros(1, requires_grad=True)
+    own = torch.zeros(CELLS, requires_grad=True)
+    optimiser = torch.optim.LBFGS([*[trust] * with_trust, common, own], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        sums = [part.loss(trust, torch.exp(common + own)) for part in parts]
+        loss = sum(loss for loss, _ in sums) / sum(weight for _, weight in sums) + PULL * (own**2).mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return trust.detach(), torch.exp(common + own).detach()
+
+
+def say(network, packets, batch=1024):
+    """What the network says of raw packets, uncalibrated."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network.say(torch.as_tensor(packets[at : at + batch])) for at in range(0, len(packets), batch)]
+    return Said(*(torch.cat(columns) for columns in zip(*parts)))
+
+
+def probabilities(said, trust, temperature):
+    with torch.no_grad():
+        return torch.softmax(calibrated(said, trust, temperature), 1).numpy()

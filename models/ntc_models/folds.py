@@ -1,0 +1,200 @@
+"""`residual-prior` by repository: five networks, each judged on the fifth of the repositories that it has not seen.
+
+Trust and temperatures of a fold are fitted on the other four folds' held-out flows. A variant of the recipe is one
+small file in `models/ablation/`, beside the baselines on the same flows; `ntc_models ablation` does those that are
+missing.
+"""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import augment, calibrate, data, evaluate, learn, ports, residual, runs, splits, train
+from .catalogue import MIN_FLOWS, MODELS
+from .data import FOLDS
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+PREFIXES = (1, 3, 5, 10)  # packets, beside 20
+CALIBRATED_ON = ("all", "no-ports", "other-port", *(f"first-{count}" for count in PREFIXES))
+DEFAULT = "recipe"  # by which the default is judged and calibrated
+SHIPPED = "rare services too"  # by which the network that ships is trained
+SEEDS = (1, 2)  # the first is the default's
+# The recipe, and what is changed in it.
+FREQUENT = {"confirmed": MIN_FLOWS}
+HALF = {**FREQUENT, "epochs": 15}
+VARIANTS = {
+    "recipe": FREQUENT,
+    "rare services too": {},
+    "twice as long": {**FREQUENT, "epochs": 60},
+    "half as long": HALF,
+    # To be compared with that one.
+    "half, no behaviour loss": {**HALF, "behaviour_share": 0.0},
+    "half, no silent ports": {**HALF, "silent": 0.0},
+    "half, no wrong ports": {**HALF, "wrong": 0.0},
+    "half, no augmentation": {**HALF, "gaps": 0.0, "window": 0.0, "payload": 0.0, "segments": 0.0, "late_start": 0.0,
+                              "flipped": 0.0, "no_window": 0.0},
+    "half, no prefixes": {**HALF, "prefix": 0.0},
+    "half, no smoothing": {**HALF, "smoothing": 0.0},
+}
+NO_TRUST = "no trust fitted"
+# ----------------------------------------------------------------------------------------------------------------------
+
+FOLDER = MODELS / "ablation"
+SPLITS = ("by-repository", *(f"by-repository-{fold}" for fold in range(1, FOLDS)))
+
+
+def vocabulary(flows, catalogue, confirmed=learn.Recipe.confirmed):
+    """The services that a network of these flows knows, most frequent first.
+
+    Beside those with `MIN_FLOWS`, those with fewer that two repositories or families have: their ports are evidence,
+    where their behaviour is too rare to learn. One repository's rare service would be learnt by heart.
+    """
+    sources = defaultdict(set)
+    for service, repo in zip(flows.service, flows.repo):
+        sources[service].add(data.group_of(repo))
+    frequent = set(data.vocabulary(flows))
+    return [label for label in data.vocabulary(flows, min(confirmed, MIN_FLOWS))
+            if label in frequent or (label in catalogue and len(sources[label]) > 1)]
+
+
+class Fold:
+    """One fold: the flows seen and held out, and what the port table of the seen ones says of the others."""
+
+    def __init__(self, name, flows, catalogue, confirmed=learn.Recipe.confirmed):
+        held_out = splits.make(name, flows).held_out
+        self.name, self.seen, self.held_out = name, flows[~held_out], flows[held_out]
+        self.labels = vocabulary(self.seen, catalogue, confirmed)
+        self.port_labels = {level: table(self.held_out) for level, table in ports.tables(self.seen).items()}
+
+    def asked(self):
+        """The held-out flows as they are, without ports, on a random server port, and cut short."""
+        packets = self.held_out.packets
+        asked = {"all": packets, "no-ports": learn.without_ports(packets)}
+        other = torch.as_tensor(packets.copy())
+        server_is_dst = torch.as_tensor(ports.PortEvidence(self.seen).server_is_dst(self.held_out))
+        augment.replace_port(other, server_is_dst, torch.ones(len(other), dtype=torch.bool),
+                             torch.Generator().manual_seed(0), ephemeral_only=False)
+        asked["other-port"] = other.numpy()
+        for count in PREFIXES:
+            asked[f"first-{count}"] = runs.cut(self.held_out, count).packets
+        return asked
+
+
+def network_of(name, flows, labels, recipe, seed, catalogue, work, say):
+    """A network of these flows, from its file if it was trained already."""
+    path = Path(work) / f"{runs.settings_digest([code(), flows.digest(), labels, asdict(recipe), seed])}.pt"
+    if path.exists():
+        return torch.load(path)
+    network = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=lambda text: say(f"{name}: {text}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network, path)
+    return network
+
+
+def code():
+    """Of the modules that decide a network's weights."""
+    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes()
+                                   for module in (augment, data, learn, ports, residual, train))).hexdigest()
+
+
+class Crossed:
+    """What the five networks said of the flows that each had not seen; calibrated across folds."""
+
+    def __init__(self, recipe, seed, folds, catalogue, work, say=print, with_trust=True):
+        self.folds, self.said, parts = folds, [], []
+        for fold in folds:
+            network = network_of(fold.name, fold.seen, fold.labels, recipe, seed, catalogue, work, say)
+            said = {name: calibrate.say(network, packets) for name, packets in fold.asked().items()}
+            self.said.append(said)
+            parts.append([calibrate.HeldOut.of(said[name], fold.held_out, fold.labels, catalogue)
+                          for name in CALIBRATED_ON])
+        self.fits = [calibrate.fit([part for other, of in enumerate(parts) if other != place for part in of], with_trust)
+                     for place in range(len(folds))]
+        self.final = calibrate.fit([part for of in parts for part in of], with_trust)
+
+    def probabilities(self, place, name):
+        return calibrate.probabilities(self.said[place][name], *self.fits[place])
+
+
+def mean_of(crossed, place, name):
+    return sum(one.probabilities(place, name) for one in crossed) / len(crossed)
+
+
+def answers(probabilities, folds, catalogue, names=("all", "no-ports", "other-port",
+                                                    *(f"first-{count}" for count in PREFIXES))):
+    """name -> answers of each fold."""
+    return {name: [evaluate.answer(probabilities(place, name), fold.labels, catalogue)
+                   for place, fold in enumerate(folds)] for name in names}
+
+
+def figures(said, folds, catalogue):
+    """Per fold, on flows whose label the model could have given; the calibration error and the rest of protocols."""
+    rows = []
+    for place, fold in enumerate(folds):
+        flows, row = fold.held_out, {"fold": fold.name, "flows": len(fold.held_out)}
+        vocabularies = evaluate.vocabularies(fold.labels, catalogue)
+        for name, of_fold in said.items():
+            one = of_fold[place]
+            found = {}
+            for level in evaluate.LEVELS if name == "all" else ("protocol",):
+                known = np.isin(evaluate.truth(flows, level).astype(str), sorted(vocabularies[level]))
+                on_known = evaluate.evaluate(flows[known], subset(one, known), fold.labels, catalogue, level,
+                                             fold.port_labels[level][known])
+                found[level] = {key: on_known[key] for key in ("known_flows", "accuracy", "macro_f1", "off_port_flows",
+                                                               "off_port_accuracy", "ece", "coverage_90_accuracy")}
+                if level == "protocol":
+                    found[level]["unknown_auroc"] = evaluate.area_under_roc(known, one.confidence)
+            row[name] = found
+        rows.append(row)
+    return rows
+
+
+def subset(answers, chosen):
+    return evaluate.Answers(answers.service[chosen], answers.protocol[chosen], answers.traffic_class[chosen],
+                            answers.confidence[chosen], answers.service_confidence[chosen])
+
+
+def pooled(said, folds, catalogue, name="all", level="protocol"):
+    """Truth, answer, repository, off-port and confidence of all folds' known flows, for intervals over repositories."""
+    parts = []
+    for place, fold in enumerate(folds):
+        wanted = evaluate.truth(fold.held_out, level)
+        known = np.isin(wanted.astype(str), sorted(evaluate.vocabularies(fold.labels, catalogue)[level]))
+        parts.append((wanted[known], said[name][place].level(level)[known], fold.held_out.repo[known],
+                      (fold.port_labels[level] != wanted)[known], said[name][place].confidence[known]))
+    return [np.concatenate(columns) for columns in zip(*parts)]
+
+
+def mean_over_folds(rows):
+    """The mean of every figure over the folds."""
+    def mean(values):
+        if isinstance(values[0], dict):
+            return {key: mean([value[key] for value in values]) for key in values[0]}
+        there = [value for value in values if value is not None]
+        return float(np.mean(there)) if there else None
+
+    return mean([{key: value for key, value in row.items() if isinstance(value, dict)} for row in rows])
+
+
+def variant(name):
+    return replace(learn.Recipe(), **VARIANTS[name])
+
+
+def port_table(folds):
+    """The baseline's answers, in the form of `answers`; None where the table is silent."""
+    found = []
+    for fold in folds:
+        confidence = ports.tables(fold.seen)["protocol"].confidence(fold.held_out)
+        found.append(evaluate.Answers(*(fold.port_labels[level] for level in evaluate.LEVELS), confidence, confidence))
+    return {"all": found}
+
+
+def by_protocol(wanted, guess):
+    """Flows, recall and precision of each protocol with enough flows, over all folds."""
+    names = [name for name in evaluate.most_frequent(wanted, None) if (wanted == name).sum() >= evaluate.MACRO_MIN_FLOWS]
+    return [{"protocol": row["label"], "flows": row["flows"], "recall": row["recall"], "precision": row["precision"]}
+            for row in evaluate.one_vs_rest(wanted, guess, names)]

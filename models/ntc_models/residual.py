@@ -1,0 +1,270 @@
+"""`residual-prior`: a residual network over the first packets, and what ports say as a prior on its logits.
+
+Raw packets [N, 20, 6] in, logits [N, services] out. Two answers are added up:
+
+    behaviour  sizes, gaps, windows and directions through masked residual convolutions; ports have no part in it
+    ports      what repositories saw on (protocol, server port): log evidence on the logits, by a gate of its own
+
+No port is an input by number, so none can be learnt by heart: all that is known of ports goes through `ports.Prior`,
+which leaves a flow's own repository out while training. A flow whose ports are zero has no prior: that is the switch.
+Padding changes nothing: every layer over packets is masked.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from .data import DIRECTION, DST_PORT, GAP, PAYLOAD, SEQUENCE_LENGTH, SRC_PORT, WINDOW
+from .ports import PORTS
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+LOOKED_AT = 12  # packets that go through the convolutions; sums are over all 20
+WIDTH = 48
+DILATIONS = (1, 2, 4)  # one residual block each
+QUERIES = 2  # of the attention
+OPENING = 24  # width of the look at the first three packets
+HIDDEN = 128
+PORT_WIDTH = 32
+DROPOUT = 0.3
+EXACT_BYTES = 48  # up to here every payload size is a bin, then four an octave
+SIZE_BINS, GAP_BINS, WINDOW_BINS = 72, 30, 18
+SIZE_WIDTH, GAP_WIDTH, WINDOW_WIDTH = 16, 8, 6
+GATE = 0.5  # of the prior, before training
+TEMPERATURE_PACKETS = (1, 2, 4, 8, 20)  # a temperature of its own up to each number of packets
+# ----------------------------------------------------------------------------------------------------------------------
+
+NAME = "residual-prior"
+OPENING_PACKETS = 3
+PORT_STATES = ("evidence", "silent", "none")  # ports with evidence, ports without, no ports given
+NUMBERS = 9  # per packet, beside the bins
+FLOW_NUMBERS = 12
+SUMMARY = 3  # numbers that `ports.Prior` has of a port beside its log evidence
+LEAST_PROBABILITY = 1e-9  # there is no logarithm of zero
+CELLS = len(PORT_STATES) * len(TEMPERATURE_PACKETS)
+
+
+def real_packets(packets):
+    """1 for packets, 0 for padding, [N, 20]: up to the last that has anything in it. The first is always one.
+
+    Not by ports: they are zero where the model is asked to do without them.
+    """
+    place = torch.arange(1, SEQUENCE_LENGTH + 1, device=packets.device, dtype=packets.dtype)
+    last = ((packets.abs().sum(2) > 0).to(packets.dtype) * place).amax(1, keepdim=True)
+    return (place <= last.clamp(min=1)).to(packets.dtype)
+
+
+class Bins(nn.Module):
+    """Embeddings of signed payload size, gap and window, and nine numbers: [N, packets, channels]."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = nn.Embedding(2 * SIZE_BINS, SIZE_WIDTH)
+        self.gap = nn.Embedding(GAP_BINS, GAP_WIDTH)
+        self.window = nn.Embedding(WINDOW_BINS, WINDOW_WIDTH)
+        self.channels = SIZE_WIDTH + GAP_WIDTH + WINDOW_WIDTH + NUMBERS
+
+    def forward(self, packets, real, tcp, window_given):
+        payload = packets[:, :, PAYLOAD].clamp(0, 65535)
+        log_size = torch.log(1 + payload)
+        reply = packets[:, :, DIRECTION]
+        octaves = EXACT_BYTES + 4 * (torch.log(payload.clamp(min=EXACT_BYTES) / EXACT_BYTES) / 0.6931472)
+        size = torch.where(payload < EXACT_BYTES, payload, octaves).floor().clamp(max=SIZE_BINS - 1)
+        log_gap = torch.log(1 + packets[:, :, GAP].clamp(0, 1e9))
+        gap = (1.5 * log_gap).floor().clamp(max=GAP_BINS - 1)
+        log_window = torch.log(1 + packets[:, :, WINDOW].clamp(0, 65535)) / 0.6931472
+        log_window = log_window * window_given
+        window = ((log_window + 1).floor().clamp(max=WINDOW_BINS - 1)) * tcp * window_given
+
+        sign = 1 - 2 * reply
+        forth = torch.cumsum(payload * (1 - reply) * real, 1)
+        back = torch.cumsum(payload * reply * real, 1)
+        place = torch.arange(packets.shape[1], device=packets.device, dtype=packets.dtype) / SEQUENCE_LENGTH
+        numbers = torch.stack([sign * log_size / 8, log_gap / 10, torch.log(1 + forth) / 10, torch.log(1 + back) / 10,
+                               payload / 1500, sign, place.expand_as(sign), (payload > 0).to(packets.dtype),
+                               log_window / 16], 2)
+        embedded = [self.size((size + SIZE_BINS * reply).long()), self.gap(gap.long()), self.window(window.long())]
+        return torch.cat([*embedded, numbers], 2)
+
+
+class Block(nn.Module):
+    """Two masked convolutions of three packets and a way around them."""
+
+    def __init__(self, width, dilation):
+        super().__init__()
+        self.first = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.first_norm = nn.BatchNorm1d(width)
+        self.second = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.second_norm = nn.BatchNorm1d(width)
+
+    def forward(self, value, real):
+        inner = torch.relu(self.first_norm(self.first(value))) * real
+        return torch.relu(value + self.second_norm(self.second(inner))) * real
+
+
+class Behaviour(nn.Module):
+    """All that a flow says without its ports, as one vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.bins = Bins()
+        self.stem = nn.Conv1d(self.bins.channels, WIDTH, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm1d(WIDTH)
+        self.blocks = nn.ModuleList(Block(WIDTH, dilation) for dilation in DILATIONS)
+        self.attention = nn.Conv1d(WIDTH, QUERIES, 1)
+        self.opening = nn.Linear(OPENING_PACKETS * self.bins.channels, OPENING)
+        inputs = (QUERIES + 2) * WIDTH + OPENING + FLOW_NUMBERS
+        self.hidden = nn.Linear(inputs, HIDDEN, bias=False)
+        self.hidden_norm = nn.BatchNorm1d(HIDDEN)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, packets, real, window_given):
+        tcp = (packets[:, :, WINDOW].amax(1, keepdim=True) > 0).to(packets.dtype)
+        looked, there = packets[:, :LOOKED_AT], real[:, :LOOKED_AT]
+        binned = self.bins(looked, there, tcp, window_given) * there.unsqueeze(2)
+        mask = there.unsqueeze(1)
+        value = torch.relu(self.stem_norm(self.stem(binned.transpose(1, 2)))) * mask
+        for block in self.blocks:
+            value = block(value, mask)
+        weight = torch.softmax(self.attention(value) + (mask - 1) * 1e4, 2)
+        attended = torch.matmul(weight, value.transpose(1, 2)).flatten(1)
+        mean = value.sum(2) / there.sum(1, keepdim=True)
+        opening = torch.relu(self.opening(binned[:, :OPENING_PACKETS].flatten(1)))
+        vector = torch.cat([attended, mean, value.amax(2), opening, self.flow_numbers(packets, real, tcp)], 1)
+        return self.dropout(torch.relu(self.hidden_norm(self.hidden(vector))))
+
+    @staticmethod
+    def flow_numbers(packets, real, tcp):
+        payload, reply = packets[:, :, PAYLOAD], packets[:, :, DIRECTION]
+        columns = [real.sum(1) / SEQUENCE_LENGTH]
+        for end in (1 - reply, reply):
+            end = end * real
+            count = end.sum(1)
+            filled = (end * (payload > 0).to(payload.dtype)).sum(1)
+            bytes_ = (payload * end).sum(1)
+            columns += [count / 10, filled / 10, torch.log(1 + bytes_) / 10,
+                        torch.log(1 + bytes_ / filled.clamp(min=1)) / 8]
+        gaps = packets[:, :, GAP] * real
+        columns += [torch.log(1 + gaps.sum(1)) / 15, torch.log(1 + gaps.amax(1)) / 15, tcp[:, 0]]
+        return torch.stack(columns, 1)
+
+
+class Ports(nn.Module):
+    """What the ports say, from tables that `fit` takes from training data: log evidence [N, services], a summary
+    [N, 3], and whether the first packet's destination is the server.
+    """
+
+    def __init__(self, services, rows):
+        super().__init__()
+        self.register_buffer("votes", torch.zeros(2 * PORTS))  # of TCP, then of UDP
+        self.register_buffer("row", torch.zeros(2 * PORTS))  # of the tables below; 0: silent
+        self.register_buffer("evidence", torch.zeros(rows + 1, services))
+        self.register_buffer("summary", torch.zeros(rows + 1, SUMMARY))
+
+    def fit(self, prior):
+        self.votes.copy_(torch.as_tensor(np.concatenate([prior.voters.votes[6], prior.voters.votes[17]])))
+        self.row.copy_(torch.as_tensor(prior.row))
+        self.evidence.copy_(torch.as_tensor(prior.log_evidence))
+        self.summary.copy_(torch.as_tensor(prior.summary))
+        return self
+
+    def forward(self, packets):
+        src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
+        offset = PORTS * (1 - (packets[:, :, WINDOW].amax(1) > 0).to(packets.dtype))
+        at_src, at_dst = ((port.clamp(0, PORTS - 1) + offset).long() for port in (src, dst))
+        src_votes, dst_votes = self.votes[at_src], self.votes[at_dst]
+        server_is_dst = (dst_votes > src_votes) | ((dst_votes == src_votes) & (dst <= src))
+        row = torch.where(server_is_dst, self.row[at_dst], self.row[at_src]).long()
+        return self.evidence[row], self.summary[row], server_is_dst
+
+
+class Said(NamedTuple):
+    """What the network says of flows before it is calibrated."""
+
+    behaviour: torch.Tensor  # logits without ports
+    logits: torch.Tensor  # with them
+    evidence: torch.Tensor
+    groups: torch.Tensor  # log of the repositories behind the evidence
+    cell: torch.Tensor  # place in the temperatures: state of the ports, number of packets
+
+
+class ResidualPrior(nn.Module):
+    """The network. While training it is given each flow's own prior (without its repository); else it looks it up.
+
+    A network knows the flows that it was trained on better than any others, so in training it learns to trust
+    behaviour more than a stranger's flow deserves. `trust` in the prior and the temperatures are therefore fitted
+    afterwards, on repositories that it has not seen (`calibrate`).
+    """
+
+    def __init__(self, services, rows):
+        super().__init__()
+        self.ports = Ports(services, rows)
+        self.behaviour = Behaviour()
+        self.of_behaviour = nn.Linear(HIDDEN, services)
+        self.port_vector = nn.Linear(services + SUMMARY + len(PORT_STATES) + 4, PORT_WIDTH)
+        self.joined = nn.Linear(HIDDEN + PORT_WIDTH, HIDDEN // 2)
+        self.of_both = nn.Linear(HIDDEN // 2, services)
+        self.gate = nn.Linear(HIDDEN // 2 + SUMMARY, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, GATE)
+        self.register_buffer("trust", torch.zeros(2))  # in evidence, and for each log of its repositories
+        self.register_buffer("temperature", torch.ones(CELLS))
+
+    def forward(self, packets, looked_up=None):
+        return calibrated(self.say(packets, looked_up), self.trust, self.temperature)
+
+    def say(self, packets, looked_up=None, window_given=1.0):
+        """`looked_up` is what the ports say, where that is known already."""
+        real = real_packets(packets)
+        evidence, summary, server_is_dst = self.ports(packets) if looked_up is None else looked_up
+        src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
+        given = (src + dst > 0).to(packets.dtype).unsqueeze(1)
+        evidence, summary = evidence * given, summary * given
+        seen = (summary[:, :1] > 0).to(packets.dtype)
+        states = torch.cat([seen, given - seen, 1 - given], 1)
+        server, client = torch.where(server_is_dst, dst, src), torch.where(server_is_dst, src, dst)
+        about = [(port < limit).to(packets.dtype) for port, limit in ((server, 1024), (server, 32768), (client, 1024))]
+        about = torch.stack([*about, server_is_dst.to(packets.dtype)], 1) * given
+
+        vector = self.behaviour(packets, real, window_given)
+        of_behaviour = self.of_behaviour(vector)
+        port_vector = torch.relu(self.port_vector(torch.cat([evidence / 4, summary, states, about], 1)))
+        joined = torch.relu(self.joined(torch.cat([vector, port_vector], 1)))
+        gate = nn.functional.softplus(self.gate(torch.cat([joined, summary], 1)))
+        logits = of_behaviour + self.of_both(joined) + gate * evidence
+
+        bounds = torch.tensor(TEMPERATURE_PACKETS[:-1], device=packets.device, dtype=packets.dtype)
+        bucket = (real.sum(1, keepdim=True) > bounds).to(packets.dtype).sum(1)
+        cell = (states[:, 1] + 2 * states[:, 2]) * len(TEMPERATURE_PACKETS) + bucket
+        return Said(of_behaviour, logits, evidence, summary[:, 2], cell.long())
+
+
+def calibrated(said, trust, temperature):
+    """Logits with as much trust in the ports, and as sure of themselves, as strangers' flows bear out."""
+    trusted = trust[0] + trust[1] * said.groups
+    return (said.logits + trusted.unsqueeze(1) * said.evidence) / temperature[said.cell].unsqueeze(1)
+
+
+class Ensemble(nn.Module):
+    """The mean of some networks' probabilities, as logits; ports are looked up once for all."""
+
+    def __init__(self, members):
+        super().__init__()
+        self.ports = members[0].ports
+        self.members = nn.ModuleList(members)
+        for member in members:
+            member.ports = None
+
+    def forward(self, packets):
+        looked_up = self.ports(packets)
+        probabilities = [torch.softmax(member(packets, looked_up), 1) for member in self.members]
+        return torch.log(sum(probabilities) / len(probabilities) + LEAST_PROBABILITY)
+
+
+def sketch():
+    """The layers in words, in the manner of the paper's table."""
+    blocks = " - ".join(f"2 x Conv({WIDTH},3,d={dilation}) + skip" for dilation in DILATIONS)
+    return (f"bins of size, gap, window - Conv({WIDTH},3) - {blocks} - {QUERIES} x attention, mean, max - "
+            f"FC({HIDDEN}) - DR({DROPOUT}) - FC(N); + FC({HIDDEN // 2}) of that and the ports - FC(N); + gate x log "
+            f"evidence of the server port; the first {LOOKED_AT} packets, sums of {SEQUENCE_LENGTH}")

@@ -1,0 +1,233 @@
+"""docs/model: when to believe the default model, measured on repositories that its networks have not seen.
+
+Tables and plots out of the five folds by repository (`folds`), whose networks are taken from the work folder or
+trained; the words about them are in docs/model.md, which is written by people.
+"""
+
+import json
+from collections import Counter, defaultdict
+
+import numpy as np
+import torch
+
+from . import ablation, augment, calibrate, evaluate, folds, plots, report
+from .catalogue import MODELS
+from .data import GAP, SEQUENCE_LENGTH
+
+# -- knobs -------------------------------------------------------------------------------------------------------------
+BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)  # of confidence
+CONFUSIONS = 15
+ROUND_TRIPS = (0.25, 4.0)  # all gaps times
+LOSS = 0.05  # of the packets
+# ----------------------------------------------------------------------------------------------------------------------
+
+FOLDER = MODELS.parent / "docs" / "model"
+NOTE = "<!-- Written by `cargo xtask train trust`; do not edit. -->"
+ASKED = {"all": "20 packets", **{f"first-{count}": f"{count} packets" if count > 1 else "1 packet"
+                                 for count in folds.PREFIXES}, "no-ports": "without ports",
+         "other-port": "server on a random port"}
+
+
+def disturbed(packets):
+    """The held-out flows as other paths would show them."""
+    def torch_of(change):
+        return change(torch.as_tensor(packets.copy()), torch.Generator().manual_seed(0)).numpy()
+
+    every = torch.ones(len(packets), dtype=torch.bool)
+    found = {}
+    for factor in ROUND_TRIPS:
+        found[f"gaps x {factor:g}"] = packets.copy()
+        found[f"gaps x {factor:g}"][:, :, GAP] *= factor
+    found["smaller segments"] = torch_of(lambda value, generator: augment.cut_segments(value, every, generator))
+    found["first 1 to 3 packets missed"] = torch_of(lambda value, generator: augment.start_late(value, every, generator))
+    found[f"{LOSS:.0%} of packets lost"] = lose(packets)
+    return found
+
+
+def lose(packets, share=LOSS, seed=0):
+    """Packets after the first are lost; their gaps go to the next."""
+    random = np.random.default_rng(seed)
+    found = np.zeros_like(packets)
+    real = packets[:, :, :2].sum(2) > 0
+    for row, (flow, there) in enumerate(zip(packets, real)):
+        kept = there & (random.random(SEQUENCE_LENGTH) >= share)
+        kept[0] = True
+        begun = np.cumsum(flow[:, GAP])[kept]
+        found[row, : kept.sum()] = flow[kept]
+        found[row, : kept.sum(), GAP] = np.diff(begun, prepend=begun[:1])
+    return found
+
+
+def bins(right, confidence):
+    """Share, mean confidence and accuracy of the answers in each bin of confidence."""
+    place = np.clip(np.digitize(confidence, BINS) - 1, 0, len(BINS) - 2)
+    rows = []
+    for number in range(len(BINS) - 1):
+        there = place == number
+        if there.any():
+            rows.append({"from": BINS[number], "to": BINS[number + 1], "share": float(there.mean()),
+                         "confidence": float(confidence[there].mean()), "accuracy": float(right[there].mean())})
+    return rows
+
+
+def write(corpus, work, say=print):
+    catalogue, recipe = corpus.catalogue, folds.variant(folds.DEFAULT)
+    parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
+    crossed = folds.Crossed(recipe, folds.SEEDS[0], parts, catalogue, work, say)
+    said = folds.answers(crossed.probabilities, parts, catalogue)
+    said |= other_paths(crossed, parts, catalogue, recipe, work, say)
+    pooled = {name: folds.pooled(said, parts, catalogue, name) for name in said}
+    (FOLDER / "plots").mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def plot(title, draw, *arguments):
+        written.append(FOLDER / "plots" / f"{title}.svg")
+        draw(written[-1], *arguments)
+        return f"![{title}](plots/{title}.svg)"
+
+    wanted, guess, repos, off_port, confidence = pooled["all"]
+    right = wanted == guess
+    states = {"all flows": (right, confidence), "off-port": (right[off_port], confidence[off_port]),
+              "1 packet": right_and_confidence(pooled["first-1"]),
+              "without ports": right_and_confidence(pooled["no-ports"])}
+    pages = [NOTE, "# When to believe the default model: the figures",
+             "Protocol level, all five folds by repository together: every flow is answered by networks that have not "
+             "seen its repository. Flows whose label the networks know.",
+             "## By confidence", plot("reliability", reliability, states), confidence_table(states),
+             "## By coverage", "Accuracy of the surest answers, by the share of flows that they are.",
+             plot("coverage", coverage, states),
+             "## By number of packets and by ports", packets_table(pooled),
+             plot("packets", plots.lines, [*folds.PREFIXES, SEQUENCE_LENGTH],
+                  {"all flows": [accuracy(pooled[name]) for name in BY_PACKETS],
+                   "off-port": [accuracy(pooled[name], True) for name in BY_PACKETS]},
+                  "packets seen", "accuracy, protocol level"),
+             "## Other paths", paths_table(pooled),
+             "## What it confuses", confusions(wanted, guess, repos, off_port),
+             "## By fold", fold_table(said, parts, catalogue),
+             "## What each idea brings", ablation_table()]
+    path = FOLDER / "figures.md"
+    path.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+    return [*written, path]
+
+
+def other_paths(crossed, parts, catalogue, recipe, work, say):
+    """Answers to flows as other paths would show them."""
+    found = defaultdict(list)
+    for place, fold in enumerate(parts):
+        network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, folds.SEEDS[0], catalogue, work, say)
+        for name, packets in disturbed(fold.held_out.packets).items():
+            probability = calibrate.probabilities(calibrate.say(network, packets), *crossed.fits[place])
+            found[name].append(evaluate.answer(probability, fold.labels, catalogue))
+    return dict(found)
+
+
+BY_PACKETS = [*(f"first-{count}" for count in folds.PREFIXES), "all"]
+
+
+def right_and_confidence(columns):
+    return columns[0] == columns[1], columns[4]
+
+
+def accuracy(columns, off_port=False):
+    right = columns[0] == columns[1]
+    return evaluate.mean(right[columns[3]] if off_port else right)
+
+
+def reliability(path, states):
+    figure, axes = plots.pyplot.subplots(figsize=(4.6, 4.2))
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for place, (name, (right, confidence)) in enumerate(states.items()):
+        parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), 15) if len(part)]
+        axes.plot([confidence[part].mean() for part in parts], [right[part].mean() for part in parts], "o-",
+                  markersize=3, color=plots.COLOURS[place], label=name)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share that is right")
+    axes.legend(fontsize=8)
+    plots.save(figure, path)
+
+
+def coverage(path, states):
+    figure, axes = plots.pyplot.subplots(figsize=(6, 3.6))
+    for place, (name, (right, confidence)) in enumerate(states.items()):
+        share = np.arange(1, len(right) + 1) / len(right)
+        surest = np.cumsum(right[np.argsort(-confidence, kind="stable")]) / np.arange(1, len(right) + 1)
+        shown = np.unique(np.linspace(len(right) * 0.02, len(right) - 1, 200).astype(int))
+        axes.plot(share[shown], surest[shown], color=plots.COLOURS[place], label=name)
+    axes.set_ylim(0.5, 1.005)
+    axes.set_xlabel("share of flows answered, surest first")
+    axes.set_ylabel("share of these that is right")
+    axes.legend(fontsize=8)
+    plots.save(figure, path)
+
+
+def confidence_table(states):
+    found = {name: {row["from"]: row for row in bins(*state)} for name, state in states.items()}
+    rows = [[f"{low:g} to {high:g}", *(f"{found[name][low]['share']:.1%}: {found[name][low]['accuracy']:.3f}"
+                                       if low in found[name] else "-" for name in states)]
+            for low, high in zip(BINS, BINS[1:])]
+    return "Share of the flows: accuracy.\n\n" + report.table(["confidence", *states], rows)
+
+
+def packets_table(pooled):
+    rows = []
+    for name, title in ASKED.items():
+        wanted, guess, repos, off_port, confidence = pooled[name]
+        right = wanted == guess
+        surest = np.argsort(-confidence, kind="stable")[: int(0.9 * len(right))]
+        rows.append([title, f"{right.mean():.3f}", f"{evaluate.scores(wanted, guess)['macro_f1']:.3f}",
+                     f"{right[off_port].mean():.3f}", f"{evaluate.calibration_error(right, confidence):.3f}",
+                     f"{right[surest].mean():.3f}"])
+    return report.table(["asked with", "accuracy", "macro F1", "off-port", "calibration error", "surest 90%"], rows)
+
+
+def paths_table(pooled):
+    rows = [[name, f"{accuracy(columns):.3f}", f"{evaluate.scores(columns[0], columns[1])['macro_f1']:.3f}",
+             f"{accuracy(columns, True):.3f}"]
+            for name, columns in pooled.items() if name == "all" or name not in ASKED]
+    return report.table(["flows", "accuracy", "macro F1", "off-port"], rows)
+
+
+def confusions(wanted, guess, repos, off_port):
+    wrong = wanted != guess
+    counts = Counter(zip(wanted[wrong], guess[wrong]))
+    rows = []
+    for (label, said), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]:
+        there = wrong & (wanted == label) & (guess == said)
+        rows.append([label, said, count, f"{count / (wanted == label).sum():.1%}", len(set(repos[there])),
+                     f"{off_port[there].mean():.0%}"])
+    return report.table(["is", "answer", "flows", "of its flows", "repositories", "off-port"], rows)
+
+
+def fold_table(said, parts, catalogue):
+    rows = []
+    ours, table = folds.figures({"all": said["all"], "no-ports": said["no-ports"]}, parts, catalogue), folds.figures(
+        folds.port_table(parts), parts, catalogue)
+    for place, (net, of_table) in enumerate(zip(ours, table)):
+        one, other = net["all"]["protocol"], of_table["all"]["protocol"]
+        rows.append([place, len(set(parts[place].held_out.repo)), one["known_flows"],
+                     f"{one['accuracy']:.3f}, {one['macro_f1']:.3f}", f"{other['accuracy']:.3f}, {other['macro_f1']:.3f}",
+                     f"{one['off_port_accuracy']:.3f} of {one['off_port_flows']}",
+                     f"{net['no-ports']['protocol']['accuracy']:.3f}"])
+    return report.table(["fold", "repositories", "flows", "accuracy, macro F1", "port table", "off-port",
+                         "without ports"], rows)
+
+
+def ablation_table():
+    """Means of the folds, of every variant that has a result."""
+    rows = []
+    for name in ablation.names():
+        path = ablation.file_of(name)
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        mean = result["mean"]
+        every = mean["all"]
+        no_ports, early = (mean.get(asked, {}).get("protocol") for asked in ("no-ports", "first-5"))
+        low, high = result["above_port_table"]["protocol"]
+        rows.append([name, *(f"{every[level]['accuracy']:.3f}, {every[level]['macro_f1']:.3f}"
+                             for level in ("protocol", "service", "class")),
+                     f"{every['protocol']['off_port_accuracy']:.3f}",
+                     f"{no_ports['accuracy']:.3f}" if no_ports else "-", f"{early['accuracy']:.3f}" if early else "-",
+                     f"{every['protocol']['ece']:.3f}", f"{low:+.3f} to {high:+.3f}"])
+    return report.table(["variant", "protocol: accuracy, macro F1", "service", "class", "off-port", "without ports",
+                         "5 packets", "calibration error", "above the port table, 95%"], rows)
