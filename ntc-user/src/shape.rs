@@ -2,7 +2,8 @@
 //! points that the policy writes.
 //!
 //! What each class is worth follows from its code point, by the four tins of CAKE's `diffserv4`. In HTB a class always
-//! has its part of its tin's share, and borrows what others leave, in the order of the tins.
+//! has its part of its tin's share, and borrows what others leave: voice first, bulk last. Video and best effort borrow
+//! alike, by their shares: what ntc leaves alone does not have to wait for what it has labelled.
 
 mod rate;
 mod show;
@@ -313,7 +314,7 @@ impl Plan {
         for queue in &self.queues {
             qdiscs::add_class(
                 self.index,
-                &class(queue.minor, handle(TRUNK), queue.rate.0, queue.tin as u32),
+                &class(queue.minor, handle(TRUNK), queue.rate.0, queue.tin.borrows()),
             )?;
             let fair = Qdisc { kind: "fq_codel".into(), handle: 0, options: Vec::new() };
             match qdiscs::put(self.index, handle(queue.minor), &fair) {

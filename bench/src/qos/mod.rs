@@ -148,9 +148,11 @@ fn tables(settings: &Settings, measured: &[Measured]) -> Vec<Report> {
                 .with("lost %", spread(measured, &|round| round.names.lost_percent).median),
         );
     }
-    for (way, pick) in
-        [("up", (|f: &Figures| f.bulk_up_mbit) as fn(&Figures) -> f64), ("down", |f| f.bulk_down_mbit)]
-    {
+    for (way, pick) in [
+        ("up", (|f: &Figures| f.bulk_up_mbit) as fn(&Figures) -> f64),
+        ("down", |f| f.bulk_down_mbit),
+        ("both", |f| f.bulk_up_mbit + f.bulk_down_mbit),
+    ] {
         for measured in measured {
             let rate = spread(measured, &pick);
             bulk.rows.push(

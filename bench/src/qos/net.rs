@@ -51,6 +51,10 @@ impl Net {
         net.client.ip(&["route", "add", "default", "via", "192.168.1.1"])?;
         net.far.ip(&["route", "add", "default", "via", "198.51.100.1"])?;
         net.router.enter(|| Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "1")?))?;
+        for host in [&net.client, &net.far] {
+            // What most machines on the net have, whatever this one has; a kernel without it keeps its own.
+            let _ = host.enter(|| Ok(fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic")?));
+        }
         Ok(net)
     }
 

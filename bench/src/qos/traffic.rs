@@ -18,7 +18,7 @@ use super::net::Net;
 /// Transfers at once, each way.
 pub const TRANSFERS: u16 = 2;
 /// Before the calls: the transfers fill the line.
-const LEAD: Duration = Duration::from_secs(2);
+const LEAD: Duration = Duration::from_secs(3);
 
 /// Where services listen.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,8 @@ const PORT_RULES: &str = include_str!("ports.toml");
 const HOME: &str = include_str!("../../../ntc-user/policy/examples/home.toml");
 /// Look-ups are over before they have a label; their port is known.
 const NAMES_RULE: &str = "\n[[rule]]\nclass = \"management\"\nprotocol = \"udp\"\nport = 53\n";
+/// What the model may not be sure of.
+const SPEECH_RULE: &str = "\n[[rule]]\nclass = \"voice\"\nprotocol = \"udp\"\nport = \"16384-32767\"\n";
 /// Takes the transfers for calls.
 const WRONG: &str = "\n[[rule]]\nclass = \"voice\"\nprotocol = \"tcp\"\n";
 
@@ -81,11 +83,11 @@ const HTB: [Variant; 7] = [
         policy: Some(&[HOME]),
     },
     Variant {
-        name: "ntc and a rule for DNS",
-        queues: "the same on standard ports, and a user rule for port 53",
+        name: "ntc and two rules",
+        queues: "as ntc, and user rules for port 53 (management) and for the ports of speech (voice)",
         ports: STANDARD,
         kind: Queues::Htb,
-        policy: Some(&[HOME, NAMES_RULE]),
+        policy: Some(&[HOME, NAMES_RULE, SPEECH_RULE]),
     },
     Variant {
         name: "port rules",

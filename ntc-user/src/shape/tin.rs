@@ -39,6 +39,16 @@ impl Tin {
         }
     }
 
+    /// HTB's priority for what others leave. It is strict, so that what nobody knows, which is best effort, has to have
+    /// the same as video.
+    pub(super) const fn borrows(self) -> u32 {
+        match self {
+            Self::Voice => 0,
+            Self::Video | Self::BestEffort => 1,
+            Self::Bulk => 2,
+        }
+    }
+
     /// Sixteenths of the rate up to which CAKE lets the tin go before the others (`cake_config_diffserv4`).
     pub(super) const fn goes_first(self) -> u64 {
         match self {

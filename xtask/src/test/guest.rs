@@ -18,6 +18,8 @@ const TESTS: &[(&str, &[&str])] = &[
     ("enforce", &[]),
     ("parity", &[]),
     ("stacked", &[]),
+    ("qdisc", &["cake", "somebody"]),
+    ("queues", &[]),
     (
         "hooks",
         &[

@@ -58,8 +58,8 @@ impl Server {
 /// Sockets.
 pub fn ask(ports: Ports, until: Instant) -> Result<Vec<Option<f64>>> {
     let begun = Instant::now();
-    let mut asked = Vec::new();
     thread::scope(|scope| {
+        let mut asked = Vec::new();
         while Instant::now() < until {
             let number = asked.len() as u32;
             wait_until(begun + PERIOD * number);
