@@ -20,6 +20,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("stacked", &[]),
     ("qdisc", &["cake", "somebody"]),
     ("queues", &[]),
+    ("wire", &[]),
     (
         "hooks",
         &[

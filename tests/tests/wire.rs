@@ -1,0 +1,133 @@
+//! What the far host sees: code point, checksums and class of every packet, for IPv4 and IPv6, TCP and UDP, small packets
+//! and super-packets, from a router with and without NAT and from a host, over plain Ethernet, VLAN, QinQ and PPPoE.
+
+#[path = "wire/frame.rs"]
+mod frame;
+#[path = "wire/send.rs"]
+mod send;
+#[path = "wire/site.rs"]
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use ntc_common::ledger::Ledger;
+use ntc_tests::{patience::patient, skip, tap::Tap};
+use ntc_user::kernel::tables;
+
+use crate::{
+    frame::{Layer, OnWire},
+    send::{Protocol, Size},
+    site::{FREE, Line, Place, Site, VOICE},
+};
+
+const EF: u8 = 46;
+
+/// Everything that is sent over one site.
+fn cells() -> impl Iterator<Item = (u8, Protocol, Size, u16)> {
+    [4, 6].into_iter().flat_map(|version| {
+        [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(move |protocol| {
+            [Size::Small, Size::Super]
+                .into_iter()
+                .flat_map(move |size| [VOICE, FREE].map(|port| (version, protocol, size, port)))
+        })
+    })
+}
+
+fn voice_packets(site: &Site) -> anyhow::Result<(u64, Ledger)> {
+    let counts = tables::counts(&site.pins.0)?;
+    let class =
+        counts.class_names.iter().position(|name| name.as_deref() == Some("voice")).context("voice")?;
+    Ok((counts.classes[class].packets, counts.ledger))
+}
+
+fn all_over(line: Line, layers: &[Layer]) -> anyhow::Result<()> {
+    for place in [Place::Router, Place::RouterNat, Place::Host] {
+        let test = format!("wire: {line:?}, {place:?}");
+        let site = match Site::build(line, place)? {
+            Ok(site) => site,
+            Err(lacks) => {
+                skip(&test, &lacks)?;
+                continue;
+            }
+        };
+        let agent = site.agent()?;
+        for (version, protocol, size, port) in cells() {
+            let cell = format!("{test}, IPv{version} {protocol:?} {size:?} port {port}");
+            let folder = tempfile::tempdir()?;
+            let tap = Tap::whole(&site.far, "f0", folder.path().join("f0.pcap"))?;
+            let (before, _) = voice_packets(&site)?;
+            send::send(&site, version, protocol, size, port).with_context(|| cell.clone())?;
+            let payload = send::payload(size);
+            let start = Instant::now();
+            let seen = loop {
+                let seen: Vec<OnWire> = tap
+                    .frames()?
+                    .iter()
+                    .filter_map(|bytes| OnWire::read(bytes))
+                    .filter(|packet| {
+                        (packet.version, packet.protocol, packet.to) == (version, protocol, port)
+                    })
+                    .collect();
+                if seen.iter().map(|packet| packet.payload).sum::<usize>() >= payload {
+                    break seen;
+                }
+                ensure!(
+                    start.elapsed() < patient(Duration::from_secs(5)),
+                    "{cell}: only {} packets came: {seen:?}",
+                    seen.len()
+                );
+            };
+            let dscp = if port == VOICE { EF } else { 0 };
+            for packet in &seen {
+                ensure!(packet.layers == layers, "{cell}: over {:?}", packet.layers);
+                ensure!(packet.dscp == dscp, "{cell}: code point {} in {packet:?}", packet.dscp);
+                ensure!(packet.header_checksum, "{cell}: the IPv4 header's checksum is wrong: {packet:?}");
+                ensure!(packet.checksum, "{cell}: the {protocol:?} checksum is wrong: {packet:?}");
+                let translated = packet.source == site.outside(version);
+                ensure!(
+                    translated == (place != Place::Router),
+                    "{cell}: from {}, not by NAT as it should",
+                    packet.source
+                );
+            }
+            ensure!(
+                size == Size::Small || seen.iter().any(|packet| packet.payload > 1000),
+                "{cell}: {seen:?}"
+            );
+            // Its class is the one that was counted, by wire packets; what ended a connection may come late.
+            let counted = voice_packets(&site)?.0 - before;
+            let least = if port == VOICE { seen.len() as u64 } else { 0 };
+            let most = if port == VOICE { least + 4 } else { 0 };
+            ensure!(
+                (least..=most).contains(&counted),
+                "{cell}: {counted} packets counted, {least} on the wire"
+            );
+        }
+        let (_, ledger) = voice_packets(&site)?;
+        ensure!(ledger.closes(), "{test}: {ledger:?}");
+        ensure!(place != Place::Host || ledger.super_packets > 0, "{test}: no super-packet: {ledger:?}");
+        agent.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn over_plain_ethernet() -> anyhow::Result<()> {
+    all_over(Line::Plain, &[])
+}
+
+#[test]
+fn over_a_vlan() -> anyhow::Result<()> {
+    all_over(Line::Vlan, &[Layer::Tag(0x8100, 7)])
+}
+
+#[test]
+fn over_qinq() -> anyhow::Result<()> {
+    all_over(Line::QinQ, &[Layer::Tag(0x88a8, 5), Layer::Tag(0x8100, 7)])
+}
+
+#[test]
+fn over_pppoe() -> anyhow::Result<()> {
+    all_over(Line::Pppoe, &[Layer::Pppoe])
+}
