@@ -11,11 +11,11 @@ use crate::router::{FILM, FREE, Router};
 /// bit of the connection's mark, which has to stay.
 const PROBE: &str = "
 table inet probe {
-    chain out { type filter hook postrouting priority 0; oifname r1 ct mark & 0x00ff0000 == MARK counter }
-    chain back { type filter hook forward priority 0; iifname r1 meta mark & 0x00ff0000 == MARK counter }
-    chain first { type filter hook prerouting priority -300; iifname r0 udp dport 6002 meta mark set 0x1 }
-    chain other { type filter hook postrouting priority -200; oifname r1 udp dport 6002 ct mark set ct mark | 0x5 }
-    chain kept { type filter hook postrouting priority 10; oifname r1 ct mark & 0xff00ffff == 0x5 counter }
+    chain out { type filter hook postrouting priority 0; oifname r1 ct mark & 0x00ff0000 == MARK counter; }
+    chain back { type filter hook forward priority 0; iifname r1 meta mark & 0x00ff0000 == MARK counter; }
+    chain first { type filter hook prerouting priority -300; iifname r0 udp dport 6002 meta mark set meta mark | 0x1; }
+    chain other { type filter hook postrouting priority -200; oifname r1 udp dport 6002 ct mark set ct mark | 0x5; }
+    chain kept { type filter hook postrouting priority 10; oifname r1 ct mark & 0xff00ffff == 0x5 counter; }
 }
 ";
 

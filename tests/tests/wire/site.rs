@@ -224,7 +224,7 @@ fn pppoe(
 
 fn masquerade(on: &Namespace, device: &str) -> anyhow::Result<Result<(), String>> {
     let rules = format!(
-        "table inet t {{ chain c {{ type nat hook postrouting priority 100; oifname {device} masquerade; }} }}"
+        "table inet t {{ chain c {{ type nat hook postrouting priority 100; oifname {device} masquerade; }}\n}}\n"
     );
     let Ok(mut child) =
         on.prepare("nft").args(["--file", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
