@@ -21,7 +21,7 @@ const HOME: &str = include_str!("../../../ntc-user/policy/examples/home.toml");
 const NAMES_RULE: &str = "\n[[rule]]\nclass = \"management\"\nprotocol = \"udp\"\nport = 53\n";
 /// What the model may not be sure of.
 const SPEECH_RULE: &str = "\n[[rule]]\nclass = \"voice\"\nprotocol = \"udp\"\nport = \"16384-32767\"\n";
-/// Takes the transfers for calls.
+/// Takes the transfers for speech.
 const WRONG: &str = "\n[[rule]]\nclass = \"voice\"\nprotocol = \"tcp\"\n";
 
 /// At the root of both of the router's interfaces.
@@ -98,10 +98,10 @@ const HTB: [Variant; 7] = [
     },
     Variant {
         name: "wrong label",
-        queues: "as ntc, and a rule that takes all bulk transfers for calls: the price of a wrong label",
+        queues: "as ntc, a rule for the ports of speech, and one that puts all bulk transfers with it",
         ports: STANDARD,
         kind: Queues::Htb,
-        policy: Some(&[HOME, WRONG]),
+        policy: Some(&[HOME, SPEECH_RULE, WRONG]),
     },
 ];
 
@@ -157,10 +157,10 @@ const CAKE: [Variant; 8] = [
     },
     Variant {
         name: "CAKE, wrong label",
-        queues: "as ntc, and a rule that takes all bulk transfers for calls",
+        queues: "as CAKE, ntc; a rule for the ports of speech, and one that puts all bulk transfers with it",
         ports: STANDARD,
         kind: Queues::Cake,
-        policy: Some(&[HOME, WRONG]),
+        policy: Some(&[HOME, SPEECH_RULE, WRONG]),
     },
 ];
 
