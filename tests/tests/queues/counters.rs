@@ -12,6 +12,8 @@ const TRAFFIC: [(u16, usize, usize); 4] =
     [(VOICE, 40, 172), (FILM, 30, 1200), (COPY, 20, 1400), (FREE, 10, 100)];
 /// Ethernet, IPv4 and UDP.
 const HEADERS: usize = 14 + 20 + 8;
+/// A question for a hardware address.
+const ARP: u64 = 42;
 
 /// Packets and bytes that ntc counted by class, by the policy's names.
 fn counted(router: &Router, name: &str) -> anyhow::Result<(u64, u64)> {
@@ -69,11 +71,17 @@ fn cake_s_tins_and_ntc_count_the_same() -> anyhow::Result<()> {
         (tin["sent_packets"].as_u64().unwrap_or(0), tin["sent_bytes"].as_u64().unwrap_or(0))
     };
     for (name, port, index) in [("copy", COPY, 0), ("film", FILM, 2), ("voice", VOICE, 3)] {
-        ensure!(tin(index) == sent(port)?, "{name}: CAKE counted {:?} of {told}", tin(index));
+        // CAKE takes questions for hardware addresses for voice, too (`cake_handle_diffserv`).
+        let (packets, bytes) = tin(index);
+        let (of_class, asked) = (sent(port)?, packets - sent(port)?.0.min(packets));
+        ensure!(asked <= if name == "voice" { 10 } else { 0 }, "{name}: CAKE counted {packets} of {told}");
+        ensure!(
+            (packets, bytes) == (of_class.0 + asked, of_class.1 + asked * ARP),
+            "{name}: CAKE counted {packets} packets, {bytes} bytes of {told}"
+        );
         ensure!(counted(&router, name)? == sent(port)?, "{name}: ntc counted {:?}", counted(&router, name)?);
     }
-    let rest = tin(1).0;
-    ensure!(rest >= sent(FREE)?.0 && rest < sent(FREE)?.0 + 10, "{rest} in best effort");
+    ensure!(tin(1) == sent(FREE)?, "{:?} in best effort", tin(1));
     agent.stop()?;
     Ok(())
 }

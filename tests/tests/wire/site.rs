@@ -14,12 +14,12 @@ use ntc_tests::{
 };
 use tempfile::TempDir;
 
-/// A rule gives this one the class `voice`, no rule knows the other.
-pub const VOICE: u16 = 6001;
-pub const FREE: u16 = 6004;
+/// A rule gives these the class `voice`, for small packets and for super-packets; no rule knows the others.
+pub const VOICE: [u16; 2] = [6001, 6002];
+pub const FREE: [u16; 2] = [6004, 6005];
 
 const POLICY: &str =
-    "[class.voice]\npriority = \"1:13\"\ndscp = \"EF\"\n[[rule]]\nclass = \"voice\"\nport = 6001\n";
+    "[class.voice]\npriority = \"1:13\"\ndscp = \"EF\"\n[[rule]]\nclass = \"voice\"\nport = \"6001-6002\"\n";
 /// Of the line's two ends, by version.
 const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:2::1"];
 const THERE: [&str; 2] = ["198.51.100.20", "2001:db8:2::20"];
