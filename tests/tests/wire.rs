@@ -8,7 +8,10 @@ mod send;
 #[path = "wire/site.rs"]
 mod site;
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use ntc_common::ledger::Ledger;
@@ -57,7 +60,16 @@ fn all_over(line: Line, layers: &[Layer]) -> anyhow::Result<()> {
         let tap = Tap::whole(&site.far, "f0", folder.path().join("f0.pcap"))?;
         for (version, protocol, size, port) in cells() {
             let cell = format!("{test}, IPv{version} {protocol:?} {size:?} port {port}");
-            send::send(&site, version, protocol, size, port).with_context(|| cell.clone())?;
+            if let Err(error) = send::send(&site, version, protocol, size, port) {
+                // Linux 6.1 hands a card that makes no checksums no super-packet of UDP's (`udp_send_skb`).
+                let refused = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+                ensure!(
+                    refused == Some(libc::EIO) && place == Place::Host && protocol == Protocol::Udp,
+                    "{cell}: {error:#}"
+                );
+                skip(&cell, "this kernel cuts no super-packet of UDP's for a card without checksums")?;
+                continue;
+            }
             let payload = send::payload(size);
             let start = Instant::now();
             let seen = loop {
