@@ -23,8 +23,8 @@ pub struct Machine {
     pub kernel: String,
     /// Tasks that ran or waited to run in the last minute, before the start: figures of a busy machine are worse.
     pub load: f64,
-    /// Processor that the measurements are pinned to.
-    pub pinned_to: usize,
+    /// Processor that the measurements are pinned to, if they are.
+    pub pinned_to: Option<usize>,
 }
 
 impl Machine {
@@ -33,12 +33,7 @@ impl Machine {
     /// # Errors
     /// `/proc` cannot be read, or the thread cannot be pinned.
     pub fn pin() -> Result<Self> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let memory = fs::read_to_string("/proc/meminfo")?;
-        let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
-        let load = fs::read_to_string("/proc/loadavg")?;
-        let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
+        let mut machine = Self::whole()?;
         // The last one that may be used: interrupts tend to go to the first.
         let allowed = sched_getaffinity(None)?;
         let pinned_to =
@@ -46,6 +41,21 @@ impl Machine {
         let mut one = CpuSet::new();
         one.set(pinned_to);
         sched_setaffinity(None, &one)?;
+        machine.pinned_to = Some(pinned_to);
+        Ok(machine)
+    }
+
+    /// This one, with all its processors.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn whole() -> Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let memory = fs::read_to_string("/proc/meminfo")?;
+        let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+        let load = fs::read_to_string("/proc/loadavg")?;
+        let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
         Ok(Self {
             cpu: cpu.map_or("unknown", |(_, name)| name).to_owned(),
             cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
@@ -54,7 +64,7 @@ impl Machine {
             memory_mib: kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-            pinned_to,
+            pinned_to: None,
         })
     }
 }
@@ -63,14 +73,14 @@ impl std::fmt::Display for Machine {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             out,
-            "{}{}, {} cores, {} MiB, Linux {}, governor {}, pinned to processor {}, load {} before",
+            "{}{}, {} cores, {} MiB, Linux {}, governor {}, {}, load {} before",
             self.cpu,
             if self.virtual_machine { " (virtual machine)" } else { "" },
             self.cores,
             self.memory_mib,
             self.kernel,
             self.governor.as_deref().unwrap_or("not shown"),
-            self.pinned_to,
+            self.pinned_to.map_or("not pinned".to_owned(), |cpu| format!("pinned to processor {cpu}")),
             self.load
         )
     }

@@ -8,6 +8,7 @@ mod live;
 mod machine;
 mod offline;
 mod peers;
+mod qos;
 mod report;
 mod rounds;
 
@@ -15,6 +16,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
+use ntc_user::shape::Rate;
 use serde::Serialize;
 
 use crate::{machine::Machine, report::Report};
@@ -29,9 +31,18 @@ struct Arguments {
     /// Where to write the results as JSON
     #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
     json: PathBuf,
-    /// Rounds; each measures every row once
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
+    /// Rounds; each measures every row once [default: 7, of qos 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// qos: of the line, both ways
+    #[arg(long, value_name = "RATE", default_value = "10mbit")]
+    rate: Rate,
+    /// qos: seconds of calls in each row and round
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..))]
+    seconds: u64,
+    /// qos: folder for tables, plots and all figures
+    #[arg(long, value_name = "DIR", default_value = "target/qos")]
+    out: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,7 +57,9 @@ enum What {
     Offline,
     /// Time to label at 500 new flows/s, and the agent's memory with 64k flows; needs root
     Live,
-    /// All of these
+    /// Calls and look-ups beside bulk transfers on a narrow line, under several queues; minutes; needs root
+    Qos,
+    /// All of these but qos
     All,
 }
 
@@ -62,7 +75,10 @@ type Bench = fn(usize) -> Result<Report>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let rounds = usize::from(arguments.rounds);
+    if arguments.what == What::Qos {
+        return qos(&arguments);
+    }
+    let rounds = usize::from(arguments.rounds.unwrap_or(7));
     let mut results = Results { machine: Machine::pin()?, rounds, reports: Vec::new() };
     println!("{}\n{rounds} interleaved rounds", results.machine);
     let benches: [(What, Bench); 6] = [
@@ -85,5 +101,20 @@ fn main() -> Result<()> {
         }
     }
     println!("\nwritten to {}", arguments.json.display());
+    Ok(())
+}
+
+fn qos(arguments: &Arguments) -> Result<()> {
+    let machine = Machine::whole()?;
+    println!("{machine}");
+    let settings = qos::Settings {
+        rate: arguments.rate,
+        seconds: arguments.seconds,
+        rounds: usize::from(arguments.rounds.unwrap_or(3)),
+    };
+    for report in qos::measure(&settings, &machine, &arguments.out)? {
+        println!("{report}");
+    }
+    println!("\nwritten to {}", arguments.out.display());
     Ok(())
 }

@@ -143,6 +143,9 @@ pub struct RunArgs {
     /// Set queues that fit the policy up on an interface while the agent lives, as `ntc qdisc apply` does; may be repeated
     #[arg(long, env = "NTC_SHAPE", value_name = "IF=RATE", value_delimiter = ',', value_parser = shape)]
     pub shape: Vec<(String, Rate)>,
+    /// --shape sets up CAKE (diffserv4), which sorts by the policy's code points, in place of HTB
+    #[arg(long, env = "NTC_CAKE", requires = "shape")]
+    pub cake: bool,
     /// Label flows, count what the policy would do, and leave all packets alone
     #[arg(long, env = "NTC_DRY_RUN")]
     pub dry_run: bool,
@@ -426,6 +429,8 @@ pub enum PolicyAction {
     Apply(PolicyApplyArgs),
     /// Print the JSON Schema of policy files
     Schema,
+    /// Print an nft ruleset that saves ntc's mark to the connection's, and gives it to packets that come back
+    Nft(PolicyNftArgs),
 }
 
 /// `ntc policy check`
@@ -462,6 +467,21 @@ pub struct PolicyShowArgs {
     /// One JSON object: class, what is done, because
     #[arg(long, env = "NTC_JSON")]
     pub json: bool,
+    #[command(flatten)]
+    /// Where maps are pinned.
+    pub pins: PinArgs,
+}
+
+/// `ntc policy nft`
+#[derive(Args, Debug)]
+#[command(after_help = "Example: ntc policy nft | nft --file -; `nft delete table inet ntc` takes it away")]
+pub struct PolicyNftArgs {
+    /// Of this policy file; otherwise of the one that counts, or of the built-in one where no agent runs
+    #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Bits of skb->mark that are ntc's, for a policy file
+    #[arg(long, env = "NTC_MARK_MASK", value_name = "MASK", default_value = "0x00ff0000", value_parser = mark_mask)]
+    pub mark_mask: u32,
     #[command(flatten)]
     /// Where maps are pinned.
     pub pins: PinArgs,
@@ -512,6 +532,9 @@ pub struct QdiscArgs {
     /// For this policy file; otherwise for the one that counts, or the built-in one where no agent runs
     #[arg(long, env = "NTC_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// CAKE (diffserv4), which sorts by the policy's code points, in place of HTB
+    #[arg(long, env = "NTC_CAKE")]
+    pub cake: bool,
     /// One JSON object
     #[arg(long, env = "NTC_JSON")]
     pub json: bool,

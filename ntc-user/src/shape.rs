@@ -1,19 +1,26 @@
-//! Queues that fit a policy: an HTB with a class for each of the policy's priorities.
+//! Queues that fit a policy: an HTB with a class for each of the policy's priorities, or CAKE, which sorts by the code
+//! points that the policy writes.
 //!
-//! What each class is worth follows from its code point, by the four tins of CAKE's `diffserv4`: a class always has its
-//! part of its tin's share, and borrows what others leave, in the order of the tins.
+//! What each class is worth follows from its code point, by the four tins of CAKE's `diffserv4`. In HTB a class always
+//! has its part of its tin's share, and borrows what others leave: voice first, bulk last. Video and best effort borrow
+//! alike, by their shares: what ntc leaves alone does not have to wait for what it has labelled.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    str::FromStr,
+mod rate;
+mod show;
+mod state;
+mod tin;
+
+use std::{collections::BTreeMap, io};
+
+use ntc_common::{
+    limits::MAX_CLASSES,
+    policy::{ExistingDscp, PolicyTable},
 };
-
-use ntc_common::{limits::MAX_CLASSES, policy::PolicyTable};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use self::state::State;
+pub use self::{rate::Rate, tin::Tin};
 
 use crate::{
     kernel::netlink::{
@@ -23,8 +30,6 @@ use crate::{
     policy::class_name,
 };
 
-/// What ntc put in place of what, for the time after it.
-const STATE: &str = "/run/ntc";
 /// The class that all others borrow from.
 const TRUNK: u16 = 0xffff;
 /// For what the policy leaves alone; the built-in policy's own classes begin behind it.
@@ -74,6 +79,9 @@ pub enum ShapeError {
         /// How many.
         classes: usize,
     },
+    /// CAKE was asked for where there is none.
+    #[error("interface {0}: this kernel has no CAKE (sch_cake); without --cake ntc sets HTB up")]
+    NoCake(String),
     /// Netlink.
     #[error("interface {interface}: {what}: {source}")]
     Kernel {
@@ -94,72 +102,27 @@ pub enum ShapeError {
     },
 }
 
-/// Bytes a second; written as tc writes rates, in bits: `20mbit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Rate(pub u64);
-
-impl FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "bit" => 1.0,
-            "kbit" => 1e3,
-            "mbit" => 1e6,
-            "gbit" => 1e9,
-            _ => return Err(format!("{text:?} is no rate: give 20mbit, 512kbit or 1gbit")),
-        };
-        let bits: f64 = number.parse().map_err(|_| format!("{text:?} is no rate: give 20mbit"))?;
-        let bytes = bits * factor / 8.0;
-        // Below, a single packet takes more than a second.
-        if (1514.0..1e12).contains(&bytes) {
-            Ok(Self(bytes as u64))
-        } else {
-            Err(format!("{text:?} is out of range"))
-        }
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0}kbit", self.0 as f64 * 8.0 / 1000.0)
-    }
-}
-
-/// A tin of CAKE's `diffserv4` (net/sched/sch_cake.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What is put at the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tin {
-    /// Calls.
-    Voice,
-    /// What people wait for.
-    Video,
-    /// The rest.
-    BestEffort,
-    /// What can wait.
-    Bulk,
+pub enum Kind {
+    /// A class for each priority of the policy.
+    Htb,
+    /// CAKE with the tins of `diffserv4`.
+    Cake,
 }
 
-impl Tin {
-    /// By code point.
-    pub const fn of(dscp: u8) -> Self {
-        match dscp {
-            1 | 8 => Self::Bulk,
-            32 | 40 | 44 | 46 | 48 | 56 => Self::Voice,
-            16 | 18 | 20 | 22 | 24 | 26 | 28 | 30 | 34 | 36 | 38 => Self::Video,
-            _ => Self::BestEffort,
-        }
-    }
+/// What `--cake` asks for.
+pub const fn kind(cake: bool) -> Kind {
+    if cake { Kind::Cake } else { Kind::Htb }
+}
 
-    /// Sixteenths of the rate that the tin always has, all of them together.
-    const fn sixteenths(self) -> u64 {
+impl Kind {
+    /// As the kernel names it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Voice => 4,
-            Self::Video => 8,
-            Self::BestEffort => 3,
-            Self::Bulk => 1,
+            Self::Htb => "htb",
+            Self::Cake => "cake",
         }
     }
 }
@@ -167,13 +130,13 @@ impl Tin {
 /// A queue of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Queue {
-    /// Its HTB class.
+    /// Its HTB class, or the priority that picks its tin.
     pub minor: u16,
     /// Classes of the policy that it takes; none for what is left alone.
     pub classes: Vec<String>,
     /// What it is worth.
     pub tin: Tin,
-    /// What it always has.
+    /// What it always has; in CAKE, up to what it goes before the others.
     pub rate: Rate,
 }
 
@@ -197,6 +160,8 @@ pub struct Plan {
     #[serde(skip)]
     index: u32,
     /// At the root.
+    pub kind: Kind,
+    /// Of the root.
     pub major: u16,
     /// Of all together.
     pub rate: Rate,
@@ -206,21 +171,47 @@ pub struct Plan {
     pub found: Found,
 }
 
-/// Noted while ntc's qdisc is there.
-#[derive(Debug, Serialize, Deserialize)]
-struct State {
-    major: u16,
-    before: Option<Qdisc>,
-}
-
 /// Plans queues for an interface; changes nothing.
 ///
 /// # Errors
 /// No such interface, or a policy that fits no HTB.
-pub fn plan(interface: &str, rate: Rate, table: &PolicyTable) -> Result<Plan, ShapeError> {
+pub fn plan(interface: &str, kind: Kind, rate: Rate, table: &PolicyTable) -> Result<Plan, ShapeError> {
     let index = index(interface)?;
-    let (major, queues) = queues(table, rate)?;
-    Ok(Plan { interface: interface.into(), index, major, rate, queues, found: found(interface, index)? })
+    let (major, queues) = match kind {
+        Kind::Htb => queues(table, rate)?,
+        Kind::Cake => tins(table, rate),
+    };
+    Ok(Plan {
+        interface: interface.into(),
+        index,
+        kind,
+        major,
+        rate,
+        queues,
+        found: found(interface, index)?,
+    })
+}
+
+/// CAKE's major number, and its tins with the classes that come there.
+fn tins(table: &PolicyTable, rate: Rate) -> (u16, Vec<Queue>) {
+    let actions = || (0..MAX_CLASSES as u8).zip(&table.classes).filter(|(_, action)| action.drop == 0);
+    let major = actions().map(|(_, action)| action.priority >> 16).find(|major| *major != 0).unwrap_or(1);
+    let queue = |tin: Tin| {
+        let comes_here = |(class, action): (u8, &_)| {
+            let ntc_common::policy::ClassAction { priority, dscp, existing_dscp, .. } = *action;
+            let picked = Tin::ALL.into_iter().find(|tin| priority == major << 16 | u32::from(tin.minor()));
+            let written = if existing_dscp == ExistingDscp::Never as u8 { 0 } else { dscp };
+            let name = class_name(table, class)?;
+            (picked.unwrap_or(Tin::of(written)) == tin).then_some(name)
+        };
+        Queue {
+            minor: tin.minor(),
+            classes: actions().filter_map(comes_here).collect(),
+            tin,
+            rate: Rate(rate.0 * tin.goes_first() / 16),
+        }
+    };
+    (major as u16, Tin::ALL.map(queue).into())
 }
 
 /// The root's major number, and its classes.
@@ -263,7 +254,7 @@ impl Plan {
             |what| move |source| ShapeError::Kernel { interface: self.interface.clone(), what, source };
         let before = match &self.found {
             Found::Default(_) => None,
-            Found::Ours => state(self.index).and_then(|state| state.before),
+            Found::Ours => State::of(self.index).and_then(|state| state.before),
             Found::Foreign(qdisc) => {
                 let classes = qdiscs::classes(self.index).map_err(failed("cannot list classes"))?.len();
                 if classes > 0 && !is_queue_of_flows(&qdisc.kind) {
@@ -280,14 +271,27 @@ impl Plan {
                 Some(qdisc.clone())
             }
         };
-        note(self.index, &State { major: self.major, before: before.clone() })?;
-        let made = self.make();
+        State { kind: self.kind, major: self.major, before: before.clone() }.note(self.index)?;
+        let made = match self.kind {
+            Kind::Htb => self.make(),
+            Kind::Cake => self.make_cake(),
+        };
         if made.is_err() {
             // Whatever became of it, what was there comes back.
             let _ = restore(self.index, before.as_ref());
-            let _ = fs::remove_file(state_path(self.index));
+            State::forget(self.index);
         }
-        made.map_err(failed("cannot set the queues up"))
+        made.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if self.kind == Kind::Cake => ShapeError::NoCake(self.interface.clone()),
+            _ => failed("cannot set the queues up")(error),
+        })
+    }
+
+    fn make_cake(&self) -> io::Result<()> {
+        if self.found == Found::Ours {
+            qdiscs::remove_root(self.index)?;
+        }
+        qdiscs::put(self.index, ROOT, &qdiscs::cake(u32::from(self.major) << 16, self.rate.0))
     }
 
     fn make(&self) -> io::Result<()> {
@@ -310,7 +314,7 @@ impl Plan {
         for queue in &self.queues {
             qdiscs::add_class(
                 self.index,
-                &class(queue.minor, handle(TRUNK), queue.rate.0, queue.tin as u32),
+                &class(queue.minor, handle(TRUNK), queue.rate.0, queue.tin.borrows()),
             )?;
             let fair = Qdisc { kind: "fq_codel".into(), handle: 0, options: Vec::new() };
             match qdiscs::put(self.index, handle(queue.minor), &fair) {
@@ -334,14 +338,14 @@ pub fn remove(interface: &str) -> Result<bool, ShapeError> {
     let index = index(interface)?;
     let ours = found(interface, index)? == Found::Ours;
     if ours {
-        let before = state(index).and_then(|state| state.before);
+        let before = State::of(index).and_then(|state| state.before);
         restore(index, before.as_ref()).map_err(|source| ShapeError::Kernel {
             interface: interface.into(),
             what: "cannot restore what was there",
             source,
         })?;
     }
-    let _ = fs::remove_file(state_path(index));
+    State::forget(index);
     Ok(ours)
 }
 
@@ -357,8 +361,7 @@ fn found(interface: &str, index: u32) -> Result<Found, ShapeError> {
         source,
     })?;
     let Some(root) = root else { return Ok(Found::Default("noqueue".into())) };
-    let ours =
-        state(index).is_some_and(|state| root.kind == "htb" && root.handle >> 16 == u32::from(state.major));
+    let ours = State::of(index).is_some_and(|state| state.is_of(&root));
     Ok(match root {
         _ if ours => Found::Ours,
         root if root.handle == 0 => Found::Default(root.kind),
@@ -379,71 +382,11 @@ fn index(interface: &str) -> Result<u32, ShapeError> {
     found.map(|link| link.index).ok_or_else(|| ShapeError::NoInterface(interface.into()))
 }
 
-/// An index means something in its network namespace only.
-fn state_path(index: u32) -> PathBuf {
-    let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino());
-    Path::new(STATE).join(format!("qdisc-{namespace}-{index}.json"))
-}
-
-fn state(index: u32) -> Option<State> {
-    serde_json::from_slice(&fs::read(state_path(index)).ok()?).ok()
-}
-
-fn note(index: u32, state: &State) -> Result<(), ShapeError> {
-    let path = state_path(index);
-    let write = || {
-        fs::create_dir_all(STATE)?;
-        fs::write(&path, serde_json::to_vec(state)?)
-    };
-    write().map_err(|source| ShapeError::State { path: path.display().to_string(), source })
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = match &self.found {
-            Found::Default(kind) => format!("{kind}, the kernel's own, which comes back afterwards"),
-            Found::Ours => "ntc's own, from before".into(),
-            Found::Foreign(qdisc) => {
-                format!("{} {:x}:, somebody's: asks for --replace", qdisc.kind, qdisc.handle >> 16)
-            }
-        };
-        writeln!(f, "{}: htb {:x}: at {}, in place of {found}", self.interface, self.major, self.rate)?;
-        writeln!(f, "{:<8}{:<12}{:>12}{:>12}  classes", "class", "tin", "always", "at most")?;
-        for Queue { minor, classes, tin, rate } in &self.queues {
-            let classes =
-                if classes.is_empty() { "what ntc leaves alone".into() } else { classes.join(", ") };
-            let tin = match tin {
-                Tin::Voice => "voice",
-                Tin::Video => "video",
-                Tin::BestEffort => "best effort",
-                Tin::Bulk => "bulk",
-            };
-            let handle = format!("{:x}:{minor:x}", self.major);
-            writeln!(
-                f,
-                "{handle:<8}{tin:<12}{:>12}{:>12}  {classes}",
-                rate.to_string(),
-                self.rate.to_string()
-            )?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::Policy;
     use ntc_common::policy::MARK_MASK_DEFAULT;
-
-    #[test]
-    fn rates_are_read_as_tc_writes_them() {
-        assert_eq!("20mbit".parse(), Ok(Rate(2_500_000)));
-        assert_eq!("1.5Gbit".parse(), Ok(Rate(187_500_000)));
-        for wrong in ["20", "mbit", "20MB", "1bit", "-3mbit"] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn the_built_in_policy_gets_a_queue_for_each_class_and_one_for_the_rest() {
@@ -455,6 +398,27 @@ mod tests {
         assert_eq!((of("bulk").tin, of("bulk").rate), (Tin::Bulk, Rate(100_000)));
         let sum: u64 = queues.iter().map(|queue| queue.rate.0).sum();
         assert!((1_599_000..=1_600_000).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn cake_s_tins_take_classes_by_code_point_and_by_priority() {
+        let of = |text: &str, tin: Tin| {
+            let policy = Policy::parse("test", text, MARK_MASK_DEFAULT).expect("a policy");
+            let (major, queues) = tins(&policy.table, Rate(1_600_000));
+            let queue = queues.into_iter().find(|queue| queue.tin == tin).expect("a tin");
+            (major, queue.minor, queue.classes.join(" "), queue.rate.0)
+        };
+        let text = "[class.realtime]\ndscp = \"EF\"\n[class.bulk]\ndscp = \"LE\"\n[class.web]\ndscp = \"AF21\"\n\
+            existing_dscp = \"never\"\n";
+        assert_eq!(of(text, Tin::Voice), (1, 4, "realtime".into(), 400_000));
+        assert_eq!(of(text, Tin::Bulk), (1, 1, "bulk".into(), 100_000));
+        assert_eq!(of(text, Tin::BestEffort), (1, 2, "web".into(), 1_600_000));
+        let text = "[class.bulk]\ndscp = \"LE\"\npriority = \"7:4\"\n";
+        assert_eq!(
+            of(text, Tin::Voice),
+            (7, 4, "bulk".into(), 400_000),
+            "a priority of CAKE's picks the tin"
+        );
     }
 
     #[test]

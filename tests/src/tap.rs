@@ -38,10 +38,23 @@ impl Tap {
     /// # Errors
     /// What tcpdump said.
     pub fn open(namespace: &Namespace, interface: &str, file: PathBuf) -> anyhow::Result<Self> {
-        // Packet by packet into the file, headers only, and room for what comes at once.
+        // Headers only.
+        Self::cut(namespace, interface, file, "256")
+    }
+
+    /// As [`open`](Self::open), with whole packets.
+    ///
+    /// # Errors
+    /// What tcpdump said.
+    pub fn whole(namespace: &Namespace, interface: &str, file: PathBuf) -> anyhow::Result<Self> {
+        Self::cut(namespace, interface, file, "0")
+    }
+
+    fn cut(namespace: &Namespace, interface: &str, file: PathBuf, snap: &str) -> anyhow::Result<Self> {
+        // Packet by packet into the file, and room for what comes at once.
         let mut child = namespace
             .prepare("tcpdump")
-            .args(["-i", interface, "-U", "--immediate-mode", "-s", "256", "-B", "32768", "-Z", "root", "-w"])
+            .args(["-i", interface, "-U", "--immediate-mode", "-s", snap, "-B", "32768", "-Z", "root", "-w"])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -55,6 +68,19 @@ impl Tap {
             ensure!(said.read_line(&mut line)? > 0, "tcpdump does not listen on {interface}");
         }
         Ok(tap)
+    }
+
+    /// The bytes of all packets that are in the file by now, but for one that is just being written.
+    ///
+    /// # Errors
+    /// The file is no capture.
+    pub fn frames(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut file = CaptureFile::open(&self.file)?;
+        let mut frames = Vec::new();
+        while let Some(Ok(frame)) = file.next_frame() {
+            frames.push(frame.data.to_vec());
+        }
+        Ok(frames)
     }
 
     /// All that is in the file by now, but for a packet that is just being written.

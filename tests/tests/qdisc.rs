@@ -101,3 +101,42 @@ fn queues_that_the_agent_sets_up_go_with_it() -> anyhow::Result<()> {
     ensure!(after == before, "{before} was, {after} is");
     Ok(())
 }
+
+#[test]
+fn cake_is_set_up_where_the_kernel_has_it_and_somebody_s_comes_back() -> anyhow::Result<()> {
+    let namespace = device()?;
+    let before = tc(&namespace, "qdisc")?;
+    let request = ["--iface", "q0", "--rate", "10mbit", "--cake"];
+    let (fine, told) = ntc(&namespace, &[&["plan"], &request[..]].concat())?;
+    ensure!(fine && told.contains("cake diffserv4 1:") && told.contains("1:4     voice"), "{told}");
+    let (fine, told) = ntc(&namespace, &[&["apply"], &request[..]].concat())?;
+    if !fine {
+        ensure!(told.contains("this kernel has no CAKE") && tc(&namespace, "qdisc")? == before, "{told}");
+        return Ok(skip(
+            "cake_is_set_up_where_the_kernel_has_it_and_somebody_s_comes_back",
+            "this kernel has no CAKE",
+        )?);
+    }
+    let root = tc(&namespace, "qdisc")?;
+    ensure!(root.contains("qdisc cake 1: root") && root.contains("bandwidth 10Mbit diffserv4"), "{root}");
+    ensure!(root.contains("split-gso") && root.contains(" nat "), "{root}");
+    // Another rate, then HTB in its place, then nothing.
+    let again = ["apply", "--iface", "q0", "--rate", "5mbit"];
+    ensure!(ntc(&namespace, &[&again[..], &["--cake"]].concat())?.0);
+    ensure!(tc(&namespace, "qdisc")?.contains("bandwidth 5Mbit diffserv4"));
+    let (fine, told) = ntc(&namespace, &again)?;
+    ensure!(fine && tc(&namespace, "qdisc")?.contains("qdisc htb 1: root"), "{told}");
+    ensure!(ntc(&namespace, &["remove", "--iface", "q0"])?.0 && tc(&namespace, "qdisc")? == before);
+
+    // Somebody's CAKE, with what he chose.
+    let his = "qdisc add dev q0 root handle 9: cake bandwidth 7mbit besteffort flows overhead 44 rtt 50ms";
+    namespace.output("tc", &his.split(' ').collect::<Vec<_>>())?;
+    let before = tc(&namespace, "qdisc")?;
+    let request = ["apply", "--iface", "q0", "--rate", "10mbit", "--cake"];
+    let (fine, told) = ntc(&namespace, &request)?;
+    ensure!(!fine && told.contains("--replace"), "{told}");
+    ensure!(ntc(&namespace, &[&request[..], &["--replace"]].concat())?.0);
+    ensure!(ntc(&namespace, &["remove", "--iface", "q0"])?.0);
+    ensure!(tc(&namespace, "qdisc")? == before, "{before} is {}", tc(&namespace, "qdisc")?);
+    Ok(())
+}

@@ -31,7 +31,25 @@ pub fn run(action: &PolicyAction) -> anyhow::Result<ExitCode> {
             writeln!(stdout().lock(), "{}", serde_json::to_string_pretty(&schema())?)?;
             Ok(ExitCode::SUCCESS)
         }
+        PolicyAction::Nft(args) => {
+            let (policy, _) = chosen(args.policy.as_deref(), args.mark_mask, &args.pins.pin_dir)?;
+            write!(stdout().lock(), "{}", policy.nft())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// The policy of a file, else the one that counts, else the built-in one; and whose it is.
+fn chosen(file: Option<&Path>, mark_mask: u32, pins: &Path) -> anyhow::Result<(Policy, String)> {
+    Ok(match file {
+        Some(path) => (Policy::load(Some(path), mark_mask)?, path.display().to_string()),
+        None if is_live(pins) => (kernel::active(pins)?, "that counts now".into()),
+        None => (Policy::load(None, mark_mask)?, BUILT_IN_NAME.into()),
+    })
+}
+
+fn is_live(pins: &Path) -> bool {
+    pins.join("POLICY").exists()
 }
 
 fn check(args: &PolicyCheckArgs) -> anyhow::Result<ExitCode> {
@@ -82,12 +100,8 @@ fn apply(args: &PolicyApplyArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn show(args: &PolicyShowArgs) -> anyhow::Result<ExitCode> {
-    let live = args.pins.pin_dir.join("POLICY").exists();
-    let (policy, whose) = match &args.policy {
-        Some(path) => (Policy::load(Some(path), args.mark_mask)?, path.display().to_string()),
-        None if live => (kernel::active(&args.pins.pin_dir)?, "that counts now".into()),
-        None => (Policy::load(None, args.mark_mask)?, BUILT_IN_NAME.into()),
-    };
+    let live = is_live(&args.pins.pin_dir);
+    let (policy, whose) = chosen(args.policy.as_deref(), args.mark_mask, &args.pins.pin_dir)?;
     let words: Vec<&str> = args.what.iter().flat_map(|word| word.split_whitespace()).collect();
     let mut out = stdout().lock();
     let explanation = match &words[..] {

@@ -54,5 +54,5 @@ fn planned(args: &QdiscArgs) -> anyhow::Result<shape::Plan> {
         None if live => kernel::active(&args.pins.pin_dir)?,
         path => Policy::load(path.as_deref(), ntc_common::policy::MARK_MASK_DEFAULT)?,
     };
-    Ok(shape::plan(&args.interface, args.rate, &policy.table)?)
+    Ok(shape::plan(&args.interface, shape::kind(args.cake), args.rate, &policy.table)?)
 }

@@ -152,7 +152,7 @@ impl<'a> Queues<'a> {
     fn set_up(args: &'a RunArgs, policy: &Policy) -> anyhow::Result<Self> {
         let mut queues = Self(Vec::new());
         for (interface, rate) in &args.shape {
-            shape::plan(interface, *rate, &policy.table)?.apply(false)?;
+            shape::plan(interface, shape::kind(args.cake), *rate, &policy.table)?.apply(false)?;
             queues.0.push(interface);
         }
         Ok(queues)

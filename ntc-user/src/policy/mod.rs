@@ -6,6 +6,7 @@ mod explain;
 mod file;
 mod hold;
 mod mistakes;
+mod nft;
 mod select;
 mod values;
 

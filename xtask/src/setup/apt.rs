@@ -37,6 +37,7 @@ const NETWORK: &[Package] = &[
     package("curl", "asks the agent over HTTP"),
     package("ethtool", "switches offloads of the test interfaces"),
     package("iproute2", "makes the hosts: namespaces, interfaces, qdiscs"),
+    package("nftables", "loads the rulesets of the tests"),
     package("openssl", "makes the certificate of a test"),
     package("tcpdump", "captures what the agent saw, to classify it again"),
 ];

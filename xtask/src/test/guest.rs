@@ -18,6 +18,9 @@ const TESTS: &[(&str, &[&str])] = &[
     ("enforce", &[]),
     ("parity", &[]),
     ("stacked", &[]),
+    ("qdisc", &["cake", "somebody"]),
+    ("queues", &[]),
+    ("wire", &[]),
     (
         "hooks",
         &[

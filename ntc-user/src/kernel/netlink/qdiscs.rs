@@ -15,6 +15,12 @@ const TCA_HTB_PARMS: u16 = 1;
 const TCA_HTB_INIT: u16 = 2;
 const TCA_HTB_RATE64: u16 = 6;
 const TCA_HTB_CEIL64: u16 = 7;
+const TCA_CAKE_BASE_RATE64: u16 = 2;
+const TCA_CAKE_DIFFSERV_MODE: u16 = 3;
+const TCA_CAKE_NAT: u16 = 11;
+const TCA_CAKE_SPLIT_GSO: u16 = 17;
+/// `CAKE_DIFFSERV_DIFFSERV4`.
+const DIFFSERV4: u32 = 1;
 /// `HTB_VER >> 16`, net/sched/sch_htb.c.
 const HTB_VERSION: u32 = 3;
 /// What HTB divides a rate by where a class names no quantum.
@@ -103,6 +109,19 @@ pub fn htb(handle: u32, default_minor: u16) -> Qdisc {
     let words = [HTB_VERSION, RATE_TO_QUANTUM, u32::from(default_minor), 0, 0];
     push(&mut options, TCA_HTB_INIT, &words.map(u32::to_ne_bytes).concat());
     Qdisc { kind: "htb".into(), handle, options }
+}
+
+/// CAKE as a root qdisc: four tins, at so many bytes a second. Hosts share by their addresses behind NAT, and super-packets
+/// are cut.
+pub fn cake(handle: u32, rate: u64) -> Qdisc {
+    let mut options = Vec::new();
+    push(&mut options, TCA_CAKE_BASE_RATE64, &rate.to_ne_bytes());
+    for (attribute, value) in
+        [(TCA_CAKE_DIFFSERV_MODE, DIFFSERV4), (TCA_CAKE_NAT, 1), (TCA_CAKE_SPLIT_GSO, 1)]
+    {
+        push(&mut options, attribute, &value.to_ne_bytes());
+    }
+    Qdisc { kind: "cake".into(), handle, options }
 }
 
 /// First in, first out, with room for so many packets.
