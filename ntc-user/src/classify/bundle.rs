@@ -17,9 +17,9 @@ use super::{
 };
 
 /// The bundle that is compiled into the binary.
-const DEFAULT_ONNX: &[u8] = include_bytes!("../../../models/cnn-rnn-2a/model.onnx");
-const DEFAULT_TOML: &str = include_str!("../../../models/cnn-rnn-2a/model.toml");
-const DEFAULT_VECTORS: &[u8] = include_bytes!("../../../models/cnn-rnn-2a/vectors.json");
+const DEFAULT_ONNX: &[u8] = include_bytes!("../../../models/residual-prior/model.onnx");
+const DEFAULT_TOML: &str = include_str!("../../../models/residual-prior/model.toml");
+const DEFAULT_VECTORS: &[u8] = include_bytes!("../../../models/residual-prior/vectors.json");
 
 /// A bundle that cannot be used, and why.
 #[derive(Debug, Error)]

@@ -252,7 +252,7 @@ fn bundles_are_listed_shown_and_verified() -> anyhow::Result<()> {
     let bundles = Bundles::new()?;
     let list = bundles.model(&["list"])?;
     let said = text(&list);
-    ensure!(list.status.success() && said.contains("* cnn-rnn-2a") && said.contains("shifted"), "{said}");
+    ensure!(list.status.success() && said.contains("* residual-prior") && said.contains("shifted"), "{said}");
     ensure!(said.lines().any(|line| line.starts_with("! ") && line.contains("SHA-256")), "{said}");
     let list = bundles.model(&["list", "--format", "json"])?;
     let lines: Vec<Value> =
