@@ -85,21 +85,23 @@ impl Link {
         })
     }
 
-    /// What `ntc` answers, of these pins.
+    /// What `ntc` answers, of these pins, where the agent is.
     ///
     /// # Errors
     /// It cannot be run.
     pub fn ntc(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let mut command = Command::new(binary()?);
-        Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
+        self.asked(self.agent_side.prepare(binary()?), arguments)
     }
 
-    /// The same where the agent is.
+    /// The same outside the agent's network namespace.
     ///
     /// # Errors
     /// It cannot be run.
-    pub fn ntc_there(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let mut command = self.agent_side.prepare(binary()?);
+    pub fn ntc_elsewhere(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.asked(Command::new(binary()?), arguments)
+    }
+
+    fn asked(&self, mut command: Command, arguments: &[&str]) -> anyhow::Result<Output> {
         Ok(command.args(arguments).arg("--pin-dir").arg(&self.pins.0).output()?)
     }
 

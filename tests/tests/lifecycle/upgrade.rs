@@ -74,13 +74,13 @@ fn detach_leaves_no_program_map_or_pin() -> anyhow::Result<()> {
     agent.signal(Signal::KILL)?;
     agent.wait()?;
     ensure!(!objects.remain().programs.is_empty(), "they were told to stay");
-    let detach = link.ntc(&["detach"])?;
+    let detach = link.ntc_elsewhere(&["detach"])?;
     ensure!(!link.pins.0.exists() && !link.xdp_attached()?, "{}", text(&detach));
     if !has_tcx()? {
         // Filters on clsact are those of a network namespace.
         let said = text(&detach);
         ensure!(detach.status.code() == Some(1) && said.contains("ntc_tc_ingress"), "{said}");
-        let there = link.ntc_there(&["detach"])?;
+        let there = link.ntc(&["detach"])?;
         ensure!(there.status.success() && text(&there).contains("removed 2 filters"), "{}", text(&there));
     } else {
         ensure!(detach.status.success(), "{}", text(&detach));
