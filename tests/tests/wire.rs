@@ -116,7 +116,11 @@ fn all_over(line: Line, layers: &[Layer]) -> anyhow::Result<()> {
         }
         let (_, ledger) = voice_packets(&site)?;
         ensure!(ledger.closes(), "{test}: {ledger:?}");
-        ensure!(place != Place::Host || ledger.super_packets > 0, "{test}: no super-packet: {ledger:?}");
+        if place == Place::Host && ledger.super_packets == 0 {
+            // On the card itself there have to be some.
+            ensure!(line != Line::Plain, "{test}: no super-packet: {ledger:?}");
+            skip(&format!("{test}, super-packets"), "this kernel cuts them above such a device")?;
+        }
         agent.stop()?;
     }
     Ok(())
