@@ -233,7 +233,7 @@ impl Assembler {
     }
 
     /// Asks about the flows that came to so many packets since the last call: once each, however many records came at
-    /// a time. A question that is not taken is not asked again; there will be others.
+    /// a time. A question that is not taken is put again when the flow's next record comes.
     pub fn early(&mut self, mut ask: impl FnMut(&Unfinished, Cause) -> bool) {
         for slot in self.early.drain(..) {
             let Some(flow) = self.flows.get_mut(slot) else { continue };

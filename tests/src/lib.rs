@@ -11,6 +11,7 @@
 //! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`running`] | programs that end with the test |
 //! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
@@ -23,6 +24,7 @@ pub mod kernel;
 pub mod link;
 pub mod net;
 pub mod patience;
+pub mod running;
 pub mod tap;
 pub mod wire;
 

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, UdpSocket},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Barrier,
     thread,
     time::Duration,
@@ -20,6 +20,7 @@ use ntc_tests::{
     kernel::has_tcx,
     net::Namespace,
     patience::patient,
+    running::Running,
     skip,
 };
 use ntc_user::{catalogue::Catalogue, kernel::tables};
@@ -277,17 +278,4 @@ fn over_pppoe() -> anyhow::Result<()> {
     ensure!(said.last().is_some_and(|line| line.contains(INNER[1])), "pppd: {said:#?}");
     hosts.labelled_once_and_sent_by_class("pppoe", "p0", WITHOUT_LINK_HEADER)?;
     hosts.labelled_once_and_sent_by_class("pppoe-card", "r0", CARD)
-}
-
-/// Ends with the test, asked to, so that it takes what it started with it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id() as i32) {
-            // Gone already: as good.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.0.wait();
-    }
 }

@@ -53,14 +53,17 @@ pub struct Variant {
     policy: Option<&'static [&'static str]>,
 }
 
+/// Short, and blind to services: a row of both tables.
+const SHORT_FIFO: Variant = Variant {
+    name: "FIFO of 0.1 s",
+    queues: "HTB with one class, a FIFO of a tenth of a second; no ntc",
+    ports: STANDARD,
+    kind: Queues::Fifo(100),
+    policy: None,
+};
+
 const HTB: [Variant; 7] = [
-    Variant {
-        name: "FIFO of 0.1 s",
-        queues: "HTB with one class, a FIFO of a tenth of a second; no ntc",
-        ports: STANDARD,
-        kind: Queues::Fifo(100),
-        policy: None,
-    },
+    SHORT_FIFO,
     Variant {
         name: "FIFO of 1 s",
         queues: "HTB with one class, a FIFO of a second, as modems have; no ntc",
@@ -113,13 +116,7 @@ const CAKE: [Variant; 8] = [
         kind: Queues::FqCodel,
         policy: None,
     },
-    Variant {
-        name: "FIFO of 0.1 s",
-        queues: "HTB with one class, a FIFO of a tenth of a second; no ntc",
-        ports: STANDARD,
-        kind: Queues::Fifo(100),
-        policy: None,
-    },
+    SHORT_FIFO,
     Variant {
         name: "CAKE best effort",
         queues: "CAKE with one tin; no ntc",

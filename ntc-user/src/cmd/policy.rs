@@ -40,7 +40,7 @@ pub fn run(action: &PolicyAction) -> anyhow::Result<ExitCode> {
 }
 
 /// The policy of a file, else the one that counts, else the built-in one; and whose it is.
-fn chosen(file: Option<&Path>, mark_mask: u32, pins: &Path) -> anyhow::Result<(Policy, String)> {
+pub(super) fn chosen(file: Option<&Path>, mark_mask: u32, pins: &Path) -> anyhow::Result<(Policy, String)> {
     Ok(match file {
         Some(path) => (Policy::load(Some(path), mark_mask)?, path.display().to_string()),
         None if is_live(pins) => (kernel::active(pins)?, "that counts now".into()),

@@ -5,10 +5,11 @@ use std::{
     process::ExitCode,
 };
 
+use ntc_common::policy::MARK_MASK_DEFAULT;
+
+use super::policy::chosen;
 use crate::{
     cli::{QdiscAction, QdiscArgs},
-    kernel::policy as kernel,
-    policy::Policy,
     shape,
 };
 
@@ -49,10 +50,6 @@ pub fn run(action: &QdiscAction) -> anyhow::Result<ExitCode> {
 }
 
 fn planned(args: &QdiscArgs) -> anyhow::Result<shape::Plan> {
-    let live = args.pins.pin_dir.join("POLICY").exists();
-    let policy = match &args.policy {
-        None if live => kernel::active(&args.pins.pin_dir)?,
-        path => Policy::load(path.as_deref(), ntc_common::policy::MARK_MASK_DEFAULT)?,
-    };
+    let (policy, _) = chosen(args.policy.as_deref(), MARK_MASK_DEFAULT, &args.pins.pin_dir)?;
     Ok(shape::plan(&args.interface, shape::kind(args.cake), args.rate, &policy.table)?)
 }

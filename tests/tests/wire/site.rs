@@ -4,13 +4,14 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::IpAddr,
-    process::{Child, Stdio},
+    process::Stdio,
 };
 
 use anyhow::{Context as _, ensure};
 use ntc_tests::{
     agent::{Agent, PinDir},
     net::Namespace,
+    running::Running,
 };
 use tempfile::TempDir;
 
@@ -239,17 +240,4 @@ fn masquerade(on: &Namespace, device: &str) -> anyhow::Result<Result<(), String>
     } else {
         Err(format!("no NAT by nf_tables: {}", said.lines().next().unwrap_or_default()))
     })
-}
-
-/// Ends with the site, asked to, so that it takes what it started with it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id() as i32) {
-            // Gone already: as good.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.0.wait();
-    }
 }
