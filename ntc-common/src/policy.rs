@@ -109,6 +109,21 @@ pub mod policy_flags {
     pub const READS_MAC: u32 = 2;
 }
 
+/// Bits of `SHADOW`, the loader's word to the programs: whether they count what another policy or another model would
+/// have done (`SHADOW_COUNTERS`), by the labels in `SHADOW_LABELS`.
+pub mod shadow_flags {
+    /// They do.
+    pub const COUNTED: u32 = 1;
+    /// They go by `SHADOW_POLICY`, not by the policy that counts.
+    pub const OWN_POLICY: u32 = 2;
+}
+
+/// Place in `SHADOW_COUNTERS` of packets that had one class and would have had another.
+#[inline(always)]
+pub const fn shadow_cell(class: u8, would: u8) -> u32 {
+    (class as u32 & CLASS_MASK as u32) * MAX_CLASSES + (would as u32 & CLASS_MASK as u32)
+}
+
 // Ids and numbers are below these bounds wherever they come from. A mask shows the verifier what a comparison, done on
 // another register, does not.
 const SERVICE_MASK: usize = MAX_SERVICES as usize - 1;
@@ -176,6 +191,17 @@ impl PolicyTable {
             class += 1;
         }
         0
+    }
+
+    /// The class at egress of a packet that nothing else gave one; 0: left alone.
+    #[inline(always)]
+    pub fn by_default(&self, label: Option<&Label>) -> u8 {
+        match label {
+            None => self.unlabelled,
+            Some(label) if self.class_of(label.acts_as, label.acts_confidence).is_none() => self.unknown,
+            // Sure, and the policy leaves this service alone.
+            Some(_) => 0,
+        }
     }
 
     /// What is done with a class.

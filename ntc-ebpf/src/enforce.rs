@@ -28,6 +28,7 @@ use crate::{
     policy::{self, Wire},
     rules,
     scratch::{self, Scratch},
+    shadow,
     source::{Metadata as _, Skb},
 };
 
@@ -51,6 +52,9 @@ pub fn ingress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
         Some(class) => class,
         None => labels::get(&case.packet.key).map_or(0, |label| case.table.by_label(label)),
     };
+    if shadow::counted() && flags & INSIDE != 0 {
+        shadow::count(class, macs(skb, raw_ip), false, wire(skb, case.packet, packets));
+    }
     if class == 0 {
         counts.unlabelled += packets;
         return false;
@@ -70,12 +74,11 @@ pub fn egress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
     let (case, packets) = begin(skb, raw_ip, counts);
     counts.egress += packets;
     let Some(case) = case else { return false };
-    // SAFETY: the context of the running program is valid for reading.
-    let len = unsafe { (*skb.raw()).len };
-    // One packet's length is the buffer's: Ethernet pads.
-    let bytes = if packets == 1 { len.into() } else { case.packet.wire_bytes_with_link() };
-    let wire = Wire { packets, bytes };
+    let wire = wire(skb, case.packet, packets);
     let class = class_at_egress(skb, raw_ip, flags, &case, wire, counts);
+    if shadow::counted() && flags & INSIDE != 0 {
+        shadow::count(class, macs(skb, raw_ip), true, wire);
+    }
     if class == 0 {
         counts.unlabelled += packets;
         return false;
@@ -134,12 +137,7 @@ fn class_at_egress(
             return class;
         }
     }
-    let class = match label {
-        None => table.unlabelled,
-        Some(label) if table.class_of(label.acts_as, label.acts_confidence).is_none() => table.unknown,
-        // Sure, and the policy leaves this service alone.
-        Some(_) => 0,
-    };
+    let class = table.by_default(label);
     if class != 0 {
         counts.by_default += wire.packets;
     }
@@ -178,19 +176,33 @@ fn counted(skb: &Skb) -> u64 {
     }
 }
 
+/// What a buffer is on the wire.
+#[inline(always)]
+fn wire(skb: &Skb, packet: &Packet, packets: u64) -> Wire {
+    // SAFETY: the context of the running program is valid for reading.
+    let len = unsafe { (*skb.raw()).len };
+    // One packet's length is the buffer's: Ethernet pads.
+    Wire { packets, bytes: if packets == 1 { len.into() } else { packet.wire_bytes_with_link() } }
+}
+
 #[inline(always)]
 fn by_rule(skb: &Skb, raw_ip: u32, case: &Case) -> Option<u8> {
     if case.table.rule_count == 0 {
         return None;
     }
-    let mut macs = [0; 2];
-    if case.table.flags & READS_MAC != 0
-        && raw_ip == 0
+    let macs = if case.table.flags & READS_MAC != 0 { macs(skb, raw_ip) } else { [0; 2] };
+    rules::class_by_rule(case.slot, macs)
+}
+
+/// Hardware addresses, destination first; 0 where there are none.
+#[inline(always)]
+fn macs(skb: &Skb, raw_ip: u32) -> [u64; 2] {
+    if raw_ip == 0
         && let Some([to, from]) = skb.read::<[[u8; 6]; 2]>(0)
     {
-        macs = [mac(to), mac(from)];
+        return [mac(to), mac(from)];
     }
-    rules::class_by_rule(case.slot, macs)
+    [0; 2]
 }
 
 #[inline(always)]

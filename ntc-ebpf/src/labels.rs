@@ -4,6 +4,8 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use ntc_common::{key::FlowKey, label::Label, limits::DEFAULT_MAX_FLOWS};
 
+use crate::shadow;
+
 #[btf_map]
 static LABELS: HashMap<FlowKey, Label, { DEFAULT_MAX_FLOWS as usize }> = HashMap::new();
 
@@ -21,5 +23,8 @@ pub fn forget(key: &FlowKey) {
     if get(key).is_some() {
         // Gone already is as good.
         let _ = LABELS.remove(key);
+    }
+    if shadow::counted() {
+        shadow::forget(key);
     }
 }

@@ -36,6 +36,7 @@ mod policy;
 mod rules;
 mod scratch;
 mod settings;
+mod shadow;
 mod source;
 mod witness;
 mod words;

@@ -10,6 +10,8 @@ use ntc_common::{
     policy::{ClassCounter, Enforcement, PolicyTable, PolicyText},
 };
 
+use crate::shadow;
+
 #[btf_map]
 static POLICY: Array<PolicyTable, 2> = Array::new();
 
@@ -35,10 +37,10 @@ pub fn slot() -> Option<u32> {
     Some(*POLICY_ACTIVE.get(0)? & 1)
 }
 
-/// The policy in a slot.
+/// The policy in a slot, or the shadow's.
 #[inline(always)]
 pub fn table(slot: u32) -> Option<&'static PolicyTable> {
-    POLICY.get(slot & 1)
+    if slot == shadow::SLOT { shadow::table() } else { POLICY.get(slot & 1) }
 }
 
 /// Counts what leaves in a class.
@@ -67,8 +69,9 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Adds it to this CPU's slot of a counter.
     #[inline(always)]
-    fn add_to(self, counter: *mut ClassCounter) {
+    pub fn add_to(self, counter: *mut ClassCounter) {
         // SAFETY: this CPU's own slot.
         let counter = unsafe { &mut *counter };
         counter.packets += self.packets;

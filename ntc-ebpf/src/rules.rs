@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// No rule matches.
-const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 
 /// The class that the first rule of a policy gives that matches the scratch packet; `None` if none does.
 #[inline(always)]

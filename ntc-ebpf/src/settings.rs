@@ -6,6 +6,16 @@ use ntc_common::flow::FlowRule;
 #[unsafe(no_mangle)]
 static FLOW_RULE: Global<FlowRule> = Global::new(FlowRule::DEFAULT);
 
+/// [`shadow_flags`](ntc_common::policy::shadow_flags).
+#[unsafe(no_mangle)]
+static SHADOW: Global<u32> = Global::new(0);
+
+/// Whether and how a shadow is counted.
+#[inline(always)]
+pub fn shadow() -> u32 {
+    SHADOW.load()
+}
+
 /// When flows end. In place: a copy would take a tenth of the stack.
 #[inline(always)]
 pub fn flow_rule() -> &'static FlowRule {

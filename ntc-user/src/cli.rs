@@ -149,6 +149,12 @@ pub struct RunArgs {
     /// Label flows, count what the policy would do, and leave all packets alone
     #[arg(long, env = "NTC_DRY_RUN")]
     pub dry_run: bool,
+    /// Count what this policy would do with packets inside, beside what is done (`ntc stats`)
+    #[arg(long, env = "NTC_SHADOW_POLICY", value_name = "FILE")]
+    pub shadow_policy: Option<PathBuf>,
+    /// Count what this model's labels would do, beside what is done; it answers each question a second time
+    #[arg(long, env = "NTC_SHADOW_MODEL", value_name = "NAME")]
+    pub shadow_model: Option<PathBuf>,
     /// Leave programs attached and maps pinned at the end (labels do not count without an agent)
     #[arg(long, env = "NTC_STAY")]
     pub stay: bool,

@@ -15,7 +15,7 @@ use crate::{
         attach::{Hook, hooks::Change, witness::Verdict},
         flow_table::FlowTable,
         netlink::links::PERIOD,
-        tables::Counts,
+        tables::{Counts, ShadowCount},
     },
 };
 
@@ -224,6 +224,9 @@ pub struct Stats {
     /// Packets and bytes that left of each service that a label names.
     #[serde(default)]
     pub services: BTreeMap<Cow<'static, str>, [u64; 2]>,
+    /// What the shadow would have done with packets inside, where there is one.
+    #[serde(default)]
+    pub shadow: Vec<ShadowView>,
     /// What the assembler did.
     pub assembler: assemble::Counts,
     /// Deciding packet (20th or closing) to label, in microseconds.
@@ -339,6 +342,33 @@ impl From<&Enforcement> for EnforcementView {
         } = *counts;
         Self { ingress, egress, stale, unlabelled, labelled, by_mark, remarked, by_rule, by_default, dropped }
     }
+}
+
+/// Packets inside that had one class, and would have had the same or another by the shadow's model and policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShadowView {
+    /// The class that they had; none: left alone.
+    pub class: Option<String>,
+    /// The class that they would have had; none: left alone.
+    pub would: Option<String>,
+    /// How many.
+    pub packets: u64,
+    /// Their bytes on the wire, link headers included.
+    pub bytes: u64,
+}
+
+/// What the shadow counted.
+pub fn shadow(counts: &Counts) -> Vec<ShadowView> {
+    let name = |class: u8, name: Option<String>| {
+        (class != 0).then(|| name.unwrap_or_else(|| format!("class {class}")))
+    };
+    let view = |count: &ShadowCount| ShadowView {
+        class: name(count.class, counts.class_names.get(usize::from(count.class)).cloned().flatten()),
+        would: name(count.would, count.would_name.clone()),
+        packets: count.counter.packets,
+        bytes: count.counter.bytes,
+    };
+    counts.shadow.iter().map(view).collect()
 }
 
 /// Packets and bytes of classes that have any. A class that the policy no longer has goes by its number.

@@ -24,9 +24,9 @@ use crate::{
         batch::Batch,
         flow_table::FlowTable,
         policy::PolicyMaps,
-        tables::{self, Labels},
+        tables::{self, LABELS, Labels, SHADOW_LABELS},
     },
-    policy::Standing,
+    policy::{Policy, Standing},
 };
 
 /// Labels that are looked at to make room for one: beyond, the map is full of what is worth more.
@@ -60,8 +60,10 @@ pub struct LabelWriter {
     short: VecDeque<(FlowKey, u64)>,
     complete: VecDeque<(FlowKey, u64)>,
     capacity: usize,
-    policy: PolicyMaps,
-    /// The policy that answers are weighed by, and its number.
+    map: &'static str,
+    /// Where the policy that answers are weighed by comes from; `None`: it stays the one it is.
+    policy: Option<PolicyMaps>,
+    /// That policy, and its number.
     table: (u32, Box<PolicyTable>),
 }
 
@@ -71,11 +73,35 @@ impl LabelWriter {
     /// # Errors
     /// No pins, or not writable.
     pub fn open(pins: &Path, flows: Arc<FlowTable>) -> Result<Self, KernelError> {
-        let labels = tables::labels(pins)?;
-        let capacity = tables::label_capacity(pins)?;
-        let policy = PolicyMaps::open(pins)?;
-        let table = (policy.applied()?, policy.table()?);
+        Self::open_map(pins, LABELS, flows, None)
+    }
+
+    /// The same for the shadow's labels, which are weighed by its own policy if it has one.
+    ///
+    /// # Errors
+    /// No pins, or not writable.
+    pub fn shadow(pins: &Path, flows: Arc<FlowTable>, policy: Option<&Policy>) -> Result<Self, KernelError> {
+        Self::open_map(pins, SHADOW_LABELS, flows, policy)
+    }
+
+    fn open_map(
+        pins: &Path,
+        map: &'static str,
+        flows: Arc<FlowTable>,
+        own: Option<&Policy>,
+    ) -> Result<Self, KernelError> {
+        let labels = tables::labels_in(pins, map)?;
+        let capacity = tables::label_capacity(pins, map)?;
+        let (policy, table) = match own {
+            Some(own) => (None, (0, own.table.clone())),
+            None => {
+                let policy = PolicyMaps::open(pins)?;
+                let table = (policy.applied()?, policy.table()?);
+                (Some(policy), table)
+            }
+        };
         let mut writer = Self {
+            map,
             flows,
             latest_epoch: 0,
             short: VecDeque::with_capacity(entries(capacity) + 1),
@@ -132,13 +158,13 @@ impl LabelWriter {
             packets: packets as u8,
             changes: stands.changes,
         };
-        self.insert(flow.key, &label).map_err(KernelError::map("LABELS"))?;
+        self.insert(flow.key, &label).map_err(KernelError::map(self.map))?;
         // The kernel may have begun a new flow on the key between look and write; it forgot the label
         // before this one came. Looking again closes that gap.
         if self.lives(flow) {
             return Ok(if before.is_some() { Written::Again } else { Written::First });
         }
-        forget(&mut self.labels, &flow.key).map_err(KernelError::map("LABELS"))?;
+        forget(&mut self.labels, &flow.key).map_err(KernelError::map(self.map))?;
         Ok(Written::Over)
     }
 
@@ -148,9 +174,11 @@ impl LabelWriter {
     /// # Errors
     /// The maps could not be read.
     pub fn follow_policy(&mut self) -> Result<(), KernelError> {
-        let applied = self.policy.applied()?;
-        if applied != self.table.0 {
-            self.table = (applied, self.policy.table()?);
+        if let Some(policy) = &self.policy {
+            let applied = policy.applied()?;
+            if applied != self.table.0 {
+                self.table = (applied, policy.table()?);
+            }
         }
         Ok(())
     }
@@ -201,10 +229,10 @@ impl LabelWriter {
     }
 }
 
-/// Takes labels away when their flows are over, and frees the flows' places. The kernel does so only when a key is
-/// used again, or when it needs the place.
+/// Takes labels away when their flows are over. The kernel does so only when a key is used again.
 #[derive(Debug)]
 pub struct LabelSweeper {
+    map: &'static str,
     labels: Labels,
     flows: Arc<FlowTable>,
     rule: FlowRule,
@@ -215,13 +243,19 @@ pub struct LabelSweeper {
 }
 
 impl LabelSweeper {
-    /// Opens the pinned maps.
+    /// Opens the pinned maps: the labels in [`LABELS`] or [`SHADOW_LABELS`].
     ///
     /// # Errors
     /// No pins, or not writable.
-    pub fn open(pins: &Path, flows: Arc<FlowTable>, rule: FlowRule) -> Result<Self, KernelError> {
+    pub fn open(
+        pins: &Path,
+        map: &'static str,
+        flows: Arc<FlowTable>,
+        rule: FlowRule,
+    ) -> Result<Self, KernelError> {
         Ok(Self {
-            labels: tables::labels(pins)?,
+            map,
+            labels: tables::labels_in(pins, map)?,
             flows,
             rule,
             batch: Batch::default(),
@@ -229,12 +263,12 @@ impl LabelSweeper {
         })
     }
 
-    /// Looks at all labels and flows once; returns how many labels were taken away.
+    /// Looks at all labels once; returns how many labels were taken away.
     ///
     /// # Errors
     /// A map could not be used.
     pub fn sweep(&mut self) -> Result<usize, KernelError> {
-        let Self { labels, flows, rule, batch, orphans: known } = self;
+        let Self { map, labels, flows, rule, batch, orphans: known } = self;
         let mut orphans = HashMap::new();
         // Collected first: the walk does not go well with removals.
         let mut over = Vec::new();
@@ -254,17 +288,16 @@ impl LabelSweeper {
                 }
             }
         });
-        walked.map_err(MapError::IoError).map_err(KernelError::map("LABELS"))?;
+        walked.map_err(MapError::IoError).map_err(KernelError::map(map))?;
         let mut removed = 0;
         for (key, start_ns) in over {
             // A new flow may have begun on the key and got its label since.
             if labels.get(&key, 0).is_ok_and(|label| label.start_ns == start_ns) {
-                forget(labels, &key).map_err(KernelError::map("LABELS"))?;
+                forget(labels, &key).map_err(KernelError::map(map))?;
                 removed += 1;
             }
         }
         self.orphans = orphans;
-        self.flows.free_ended(clock::monotonic_ns(), &self.rule);
         Ok(removed)
     }
 }

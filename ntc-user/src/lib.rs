@@ -13,6 +13,7 @@
 //! | [`switch`] | another model in a running agent |
 //! | [`label`] | answers into the kernel's label map |
 //! | [`policy`] | what the kernel does with a label |
+//! | [`shadow`] | what another model or policy would have done |
 //! | [`shape`] | queues that fit the policy |
 //! | [`pipeline`] | all stages together, live |
 //! | [`offline`] | all stages together, for captures |
@@ -45,5 +46,6 @@ pub mod pipeline;
 pub mod policy;
 pub mod sequence;
 pub mod service;
+pub mod shadow;
 pub mod shape;
 pub mod switch;

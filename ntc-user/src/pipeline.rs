@@ -21,7 +21,7 @@ use aya::Ebpf;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
-use ntc_common::limits::SEQUENCE_LENGTH;
+use ntc_common::{flow::FlowRule, limits::SEQUENCE_LENGTH};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
@@ -50,10 +50,11 @@ use crate::{
         pins::{self, PinDirectory},
         policy,
         privileges::{self, PrivilegeError},
-        tables,
+        tables::{self, LABELS, SHADOW_LABELS},
     },
     label::{LabelSweeper, LabelWriter, Written},
     policy::Policy,
+    shadow::{Follower, Shadow},
     switch::Running,
 };
 
@@ -144,6 +145,7 @@ pub async fn run(
     config: Config,
     policy: &Policy,
     mut model: Running,
+    shadow: Shadow,
     stop: impl Future<Output = ()>,
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
@@ -167,11 +169,17 @@ pub async fn run(
     let flows = Arc::new(FlowTable::open_to_free(pins.path())?);
     let writer = LabelWriter::open(pins.path(), Arc::clone(&flows))?;
     model.begin(writer.latest_epoch(), &event_sender);
+    let shadow = shadow.start(pins.path(), Arc::clone(&flows))?;
+    let mut sweepers = vec![LabelSweeper::open(pins.path(), LABELS, Arc::clone(&flows), config.kernel.rule)?];
+    if shadow.is_some() {
+        let sweeper = LabelSweeper::open(pins.path(), SHADOW_LABELS, Arc::clone(&flows), config.kernel.rule)?;
+        sweepers.push(sweeper);
+    }
     let thread = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()
             .name("classify".into())
-            .spawn(move || answer(model, writer, &questions, &event_sender, &shared))
+            .spawn(move || answer(model, writer, shadow, &questions, &event_sender, &shared))
             .map_err(|error| AgentError::Thread(format!("cannot start a thread: {error}")))?
     };
     let settings = assemble::Settings {
@@ -196,10 +204,10 @@ pub async fn run(
     let follower = tokio::spawn(news.run(snapshot_sender));
     let (stop_sweeping, sweeping) = blocking::sync_channel(0);
     let sweeper = {
-        let labels = LabelSweeper::open(pins.path(), flows, config.kernel.rule)?;
+        let rule = config.kernel.rule;
         thread::Builder::new()
             .name("sweep".into())
-            .spawn(move || sweep(labels, &sweeping))
+            .spawn(move || sweep(sweepers, &flows, &rule, &sweeping))
             .map_err(|error| AgentError::Thread(format!("cannot start a thread: {error}")))?
     };
     let mut kernel = Kernel { ebpf: &mut ebpf, heartbeat: &heartbeat, hooks: &mut hooks, snapshots };
@@ -281,14 +289,18 @@ async fn live(
     }
 }
 
-/// Sweeps until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
-fn sweep(mut labels: LabelSweeper, stop: &blocking::Receiver<()>) {
+/// Takes labels of flows that are over away, and frees the flows' places, which the kernel does only when it needs them.
+/// Until the sender of `stop` is gone. Two system calls a label: on a thread of its own.
+fn sweep(mut sweepers: Vec<LabelSweeper>, flows: &FlowTable, rule: &FlowRule, stop: &blocking::Receiver<()>) {
     privileges::renounce();
     while stop.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
-        match labels.sweep() {
-            Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
-            Err(error) => tracing::warn!(%error, "labels of flows that are over stay for now"),
+        for labels in &mut sweepers {
+            match labels.sweep() {
+                Ok(removed) => tracing::debug!(removed, "labels of flows that are over"),
+                Err(error) => tracing::warn!(%error, "labels of flows that are over stay for now"),
+            }
         }
+        flows.free_ended(clock::monotonic_ns(), rule);
     }
 }
 
@@ -369,6 +381,7 @@ const fn room(packets: usize) -> usize {
 fn answer(
     mut model: Running,
     mut writer: LabelWriter,
+    mut shadow: Option<Follower>,
     questions: &Receiver<Question>,
     events: &mpsc::Sender<Event>,
     shared: &Shared,
@@ -441,6 +454,10 @@ fn answer(
                 shared.events_lost.fetch_add(1, Ordering::Relaxed);
             }
         }
+        // Behind all labels that count.
+        if let Some(shadow) = &mut shadow {
+            shadow.follow(&batch, &values[..batch.len() * FLOW_VALUES], &answers);
+        }
     }
 }
 
@@ -464,6 +481,7 @@ fn stats(pins: &PinDirectory, shared: &Shared) -> Result<Stats, KernelError> {
         enforcement: (&counts.enforcement).into(),
         classes: event::classes(&counts),
         services: event::services(&counts),
+        shadow: event::shadow(&counts),
         assembler,
         decided_us,
         first_label_us,

@@ -294,6 +294,26 @@ impl Programs {
         Ok(())
     }
 
+    /// Writes the shadow's policy.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn shadow_policy(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("SHADOW_POLICY").context("SHADOW_POLICY")?;
+        Array::<_, PolicyTable>::try_from(map)?.set(0, *policy.table, 0)?;
+        Ok(())
+    }
+
+    /// Writes a label of the shadow.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn shadow_label(&mut self, key: &FlowKey, label: &Label) -> anyhow::Result<()> {
+        let map = self.ebpf.map_mut("SHADOW_LABELS").context("SHADOW_LABELS")?;
+        HashMap::<_, FlowKey, Label>::try_from(map)?.insert(key, label, 0)?;
+        Ok(())
+    }
+
     /// Writes a label, whatever flow there is.
     ///
     /// # Errors

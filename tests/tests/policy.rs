@@ -11,12 +11,14 @@ use std::{
 use anyhow::{Context as _, ensure};
 use ntc_common::{
     label::{Label, Stage},
+    limits::MAX_CLASSES,
     link::LinkType,
     packet::Packet,
     parse::parse,
     policy::{
         MARK_MASK_DEFAULT,
         interface_flags::{CAPTURED_BELOW, ENFORCED},
+        shadow_cell, shadow_flags,
     },
     source::Captured,
 };
@@ -67,7 +69,11 @@ struct Bench {
 
 impl Bench {
     fn new(interface: u32) -> anyhow::Result<Self> {
-        let mut programs = Programs::load(&Settings::default())?;
+        Self::with(interface, &Settings::default())
+    }
+
+    fn with(interface: u32, settings: &Settings) -> anyhow::Result<Self> {
+        let mut programs = Programs::load(settings)?;
         programs.interface(interface)?;
         let heartbeat = Heartbeat::start(&mut programs.ebpf)?;
         Ok(Self { programs, heartbeat })
@@ -192,6 +198,75 @@ fn inside_the_tuple_counts_before_the_mark_and_outside_after_it() -> anyhow::Res
     ensure!(bench.through(TC_INGRESS, &labelled, 0)? == (REALTIME, 0, 46));
     let counts = bench.programs.enforcement()?;
     ensure!((counts.by_rule, counts.by_mark, counts.labelled) == (2, 4, 3), "{counts:?}");
+    Ok(())
+}
+
+/// Classes by name, in a policy that tries something else: another class for calls, another rule, other defaults.
+const TRIED: &str = "\
+[default]
+unlabelled = \"bulk\"
+unknown = \"web\"
+[class.voice]
+services = [\"RTP\"]
+min_confidence = 0.8
+[class.bulk]
+[class.web]
+[[rule]]
+class = \"bulk\"
+port = 5061
+";
+
+#[test]
+fn a_shadow_counts_what_it_would_have_done_and_touches_nothing() -> anyhow::Result<()> {
+    const BULK: u32 = 6;
+    const WEB: u32 = 2;
+    const VOICE: u32 = 11;
+    let tried = Policy::parse("tried", TRIED, MARK_MASK_DEFAULT)?;
+    let frame = |port| packet(4, port, 0);
+    for own_policy in [false, true] {
+        let shadow = shadow_flags::COUNTED | if own_policy { shadow_flags::OWN_POLICY } else { 0 };
+        let mut bench = Bench::with(INSIDE, &Settings { shadow, ..Settings::default() })?;
+        bench.programs.policy(&classes("override", "[default]\nunknown = \"fallback\"")?)?;
+        bench.programs.shadow_policy(&tried)?;
+        let rtp = Catalogue::shipped().by_name("RTP").context("service")?.id;
+        let (sure, less, doubt) = (label(rtp, 0.9), label(rtp, 0.7), label(rtp, 0.4));
+        // Port, label, label of the shadow -> class; with the policy that acts, with its own: at ingress and at egress.
+        let cells = [
+            (4000, Some(sure), Some(sure), REALTIME, [REALTIME; 2], [VOICE; 2]),
+            (4001, Some(sure), Some(less), REALTIME, [REALTIME; 2], [0, WEB]),
+            (4002, Some(sure), Some(doubt), REALTIME, [0, FALLBACK], [0, WEB]),
+            (4003, Some(sure), None, REALTIME, [0, 0], [0, BULK]),
+            (4004, None, Some(sure), 0, [REALTIME; 2], [VOICE; 2]),
+            (RULED_PORT, Some(sure), Some(sure), RULED, [RULED; 2], [VOICE; 2]),
+            (5061, Some(sure), Some(sure), REALTIME, [REALTIME; 2], [BULK; 2]),
+        ];
+        for (port, acting, tried, class, same, own) in cells {
+            let key = parsed(&frame(port)?.bytes())?.key;
+            acting.iter().try_for_each(|label| bench.programs.label(&key, label))?;
+            tried.iter().try_for_each(|label| bench.programs.shadow_label(&key, label))?;
+            for (hook, would) in [TC_INGRESS, TC_EGRESS].into_iter().zip(if own_policy { own } else { same })
+            {
+                let cell = shadow_cell(class as u8, would as u8);
+                let before = bench.programs.left("SHADOW_COUNTERS", cell)?;
+                let (mark, ..) = bench.through(hook, &frame(port)?, 0)?;
+                let after = bench.programs.left("SHADOW_COUNTERS", cell)?;
+                let bytes = frame(port)?.bytes().len() as u64;
+                let told = (after.packets - before.packets, after.bytes - before.bytes);
+                ensure!(told == (1, bytes), "{hook} {port} own policy {own_policy}: {told:?}");
+                ensure!(mark == class, "{hook} {port}: what acts is as without a shadow");
+            }
+        }
+        // Outside labels and rules speak of other tuples.
+        bench.programs.interface(ENFORCED)?;
+        let all = |bench: &Bench| {
+            (0..MAX_CLASSES * MAX_CLASSES)
+                .map(|cell| Ok(bench.programs.left("SHADOW_COUNTERS", cell)?.packets))
+                .sum::<anyhow::Result<u64>>()
+        };
+        let before = all(&bench)?;
+        bench.through(TC_EGRESS, &frame(4000)?, 0)?;
+        ensure!(all(&bench)? == before && before == 2 * cells.len() as u64, "{before}");
+    }
     Ok(())
 }
 

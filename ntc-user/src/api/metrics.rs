@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     catalogue::{Catalogue, class_name},
-    event::{EnforcementView, LabelEvent, LedgerView, Stats},
+    event::{EnforcementView, LabelEvent, LedgerView, ShadowView, Stats},
 };
 
 /// What `Accept` of Prometheus asks for first.
@@ -207,6 +207,29 @@ fn enforcement(registry: &mut Registry, stats: &Stats) {
     let of = |index: usize| stats.services.iter().map(move |(name, counts)| (name.as_ref(), counts[index]));
     counters(registry, "service_packets", "Packets that left of a service", of(0));
     counters(registry, "service_bytes", "Bytes that left of a service", of(1));
+    shadow(registry, &stats.shadow);
+}
+
+/// Two labels, the class and the one that would have been.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Would {
+    class: String,
+    would: String,
+}
+
+fn shadow(registry: &mut Registry, counts: &[ShadowView]) {
+    if counts.is_empty() {
+        return;
+    }
+    let (packets, bytes) = (Family::<Would, Counter>::default(), Family::<Would, Counter>::default());
+    for count in counts {
+        let name = |class: &Option<String>| class.clone().unwrap_or_default();
+        let of = Would { class: name(&count.class), would: name(&count.would) };
+        packets.get_or_create(&of).inc_by(count.packets);
+        bytes.get_or_create(&of).inc_by(count.bytes);
+    }
+    registry.register("shadow_packets", "Packets inside by class and by the shadow's class", packets);
+    registry.register("shadow_bytes", "Their bytes", bytes);
 }
 
 fn flows(registry: &mut Registry, shared: &Shared) -> Result<(), Problem> {

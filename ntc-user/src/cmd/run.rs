@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     api::{self, Api, agent::AgentView, listen::Listeners, policy::PolicyState, rate::Rates, state::Shared},
-    classify::{Model, ModelError},
+    classify::{Bundle, Model, ModelError},
     cli::{LiveFormat, RunArgs},
     clock::{self, UnixTime},
     event::{Event, InterfaceEvent, ModelEvent, Stats},
@@ -26,7 +26,9 @@ use crate::{
     },
     pipeline::{self, Config},
     policy::Policy,
-    service, shape,
+    service,
+    shadow::Shadow,
+    shape,
     switch::{self, Switch},
 };
 
@@ -72,18 +74,25 @@ fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::
     for warning in &policy.warnings {
         tracing::warn!("policy: {warning}");
     }
+    let tried = args.shadow_policy.as_deref();
+    let tried = tried.map(|path| Policy::load(Some(path), args.mark_mask)).transpose()?;
     // ONNX Runtime's threads inherit from the one that loads it: nothing.
-    let (models, model) = std::thread::scope(|scope| {
+    let ((models, model), other) = std::thread::scope(|scope| {
         let load = || {
             privileges::renounce();
-            let bundle = super::bundle(&args.model)?;
-            let model = Model::new(&bundle, args.model.onnxruntime.as_deref())?;
             let (store, onnxruntime) = (args.model.store.store(), args.model.onnxruntime.clone());
-            Ok::<_, ModelError>(switch::pair(&bundle, model, store, onnxruntime))
+            let bundle = super::bundle(&args.model)?;
+            let model = Model::new(&bundle, onnxruntime.as_deref())?;
+            let other = args
+                .shadow_model
+                .as_deref()
+                .map(|name| Model::new(&Bundle::load(Some(name), &store)?, onnxruntime.as_deref()));
+            Ok::<_, ModelError>((switch::pair(&bundle, model, store, onnxruntime), other.transpose()?))
         };
         scope.spawn(load).join()
     })
     .map_err(|_| anyhow::anyhow!("loading the model failed"))??;
+    let shadow = Shadow { policy: tried, model: other };
     let _queues = Queues::set_up(args, &policy)?;
     let second = 1_000_000_000;
     let config = Config {
@@ -96,6 +105,7 @@ fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::
             },
             max_flows: args.max_flows,
             ring_bytes: args.ring_bytes,
+            shadow: shadow.flags(),
         },
         attach: attach::Options {
             hook: args.hook,
@@ -128,7 +138,7 @@ fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::
                 () = sleep(duration) => {}
             }
         };
-        pipeline::run(config, &policy, model, stop, |event| {
+        pipeline::run(config, &policy, model, shadow, stop, |event| {
             service::tell(&event);
             if let Some(api) = &api {
                 api.publish(&event);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{LiveFormat, StatsArgs},
-    event::{self, EnforcementView, LedgerView},
+    event::{self, EnforcementView, LedgerView, ShadowView},
     kernel::tables,
 };
 
@@ -20,6 +20,8 @@ struct View {
     enforcement: EnforcementView,
     classes: std::collections::BTreeMap<Cow<'static, str>, [u64; 2]>,
     services: std::collections::BTreeMap<Cow<'static, str>, [u64; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shadow: Vec<ShadowView>,
 }
 
 /// Runs the verb.
@@ -33,6 +35,7 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
         enforcement: (&counts.enforcement).into(),
         classes: event::classes(&counts),
         services: event::services(&counts),
+        shadow: event::shadow(&counts),
     };
     let mut out = stdout().lock();
     if args.format == LiveFormat::Json {
@@ -86,6 +89,11 @@ pub fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     }
     for (service, [packets, bytes]) in view.services {
         writeln!(out, "{service:<18}{packets:>12} packets {bytes:>14} bytes")?;
+    }
+    for ShadowView { class, would, packets, bytes } in view.shadow {
+        let name = |class: Option<String>| class.unwrap_or_else(|| "left alone".into());
+        let change = format!("{} -> {}", name(class), name(would));
+        writeln!(out, "shadow {change:<28}{packets:>12} packets {bytes:>14} bytes")?;
     }
     Ok(ExitCode::SUCCESS)
 }

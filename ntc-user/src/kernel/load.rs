@@ -18,7 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
     KernelError,
-    pins::{MapSize, PINNED, PinDirectory},
+    pins::{MapSize, PINNED, PinDirectory, SHADOW},
 };
 
 /// The object, built by `build.rs` from `ntc-ebpf`.
@@ -42,11 +42,18 @@ pub struct Settings {
     pub max_flows: u32,
     /// Bytes of the record ring; a power of two of pages.
     pub ring_bytes: u32,
+    /// [`shadow_flags`](ntc_common::policy::shadow_flags).
+    pub shadow: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rule: FlowRule::DEFAULT, max_flows: DEFAULT_MAX_FLOWS, ring_bytes: DEFAULT_RING_BYTES }
+        Self {
+            rule: FlowRule::DEFAULT,
+            max_flows: DEFAULT_MAX_FLOWS,
+            ring_bytes: DEFAULT_RING_BYTES,
+            shadow: 0,
+        }
     }
 }
 
@@ -59,13 +66,17 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FLOW_RULE", &settings.rule, true)
+        .override_global("SHADOW", &settings.shadow, true)
         .map_max_entries("FLOW_SETS", sets_for(settings.max_flows))
         .map_max_entries("FLOWS", sets_for(settings.max_flows) * FLOW_WAYS as u32)
         .map_max_entries("LABELS", settings.max_flows)
+        .map_max_entries("SHADOW_LABELS", shadow_labels(settings))
         .map_max_entries("PACKETS", settings.ring_bytes);
     if let Some(pins) = pins {
+        // A shadow is an agent's own: another one's counts would say nothing of it.
+        pins.forget(&SHADOW)?;
         for map in PINNED {
-            pins.check(map, size(map, settings.max_flows))?;
+            pins.check(map, size(map, settings))?;
             loader.map_pin_path(map, pins.path().join(map));
         }
     }
@@ -108,7 +119,13 @@ fn set_hash(ebpf: &mut Ebpf, max_flows: u32) -> Result<(), KernelError> {
     map.set(0, hash, 0).map_err(KernelError::map("FLOW_HASH"))
 }
 
-fn size(map: &str, max_flows: u32) -> MapSize {
+/// Without a shadow the map is there, and takes no memory.
+const fn shadow_labels(settings: &Settings) -> u32 {
+    if settings.shadow == 0 { 1 } else { settings.max_flows }
+}
+
+fn size(map: &str, settings: &Settings) -> MapSize {
+    let max_flows = settings.max_flows;
     let of = |key, value, entries| MapSize { key: key as u32, value: value as u32, entries };
     let word = size_of::<u32>();
     match map {
@@ -124,6 +141,9 @@ fn size(map: &str, max_flows: u32) -> MapSize {
         "POLICY" => of(word, size_of::<PolicyTable>(), 2),
         "POLICY_TEXT" => of(word, size_of::<PolicyText>(), 2),
         "POLICY_ACTIVE" => of(word, word, 1),
+        "SHADOW_POLICY" => of(word, size_of::<PolicyTable>(), 1),
+        "SHADOW_LABELS" => of(size_of::<FlowKey>(), size_of::<Label>(), shadow_labels(settings)),
+        "SHADOW_COUNTERS" => of(word, size_of::<ClassCounter>(), MAX_CLASSES * MAX_CLASSES),
         _ => of(word, word, MAX_INTERFACES),
     }
 }

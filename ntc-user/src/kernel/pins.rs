@@ -28,7 +28,7 @@ pub const FOLDER: &str = "ntc";
 const LINK_PREFIX: &str = "link_ntc_";
 
 /// Maps that are pinned, so that a restart takes them over and others can read them.
-pub const PINNED: [&str; 13] = [
+pub const PINNED: [&str; 16] = [
     "LABELS",
     "FLOWS",
     "FLOW_SETS",
@@ -42,7 +42,13 @@ pub const PINNED: [&str; 13] = [
     "POLICY_ACTIVE",
     "POLICY_TEXT",
     "INTERFACES",
+    "SHADOW_POLICY",
+    "SHADOW_LABELS",
+    "SHADOW_COUNTERS",
 ];
+
+/// Of these, the ones that a restart does not take over.
+pub(super) const SHADOW: [&str; 3] = ["SHADOW_POLICY", "SHADOW_LABELS", "SHADOW_COUNTERS"];
 
 /// Where the maps are pinned unless configured otherwise.
 pub fn default_directory() -> PathBuf {
@@ -129,6 +135,19 @@ impl PinDirectory {
             path: path.display().to_string(),
             found: found.to_string(),
             needed: needed.to_string(),
+        })
+    }
+
+    /// Removes pins, so that their maps are made anew; there are none is as good.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    pub(super) fn forget(&self, maps: &[&str]) -> Result<(), KernelError> {
+        maps.iter().try_for_each(|map| match fs::remove_file(self.path.join(map)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(KernelError::PinDirectory { path: self.path.display().to_string(), source })
+            }
+            _ => Ok(()),
         })
     }
 

@@ -175,6 +175,17 @@ pub fn start(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
     PolicyMaps::open(directory)?.write(policy)
 }
 
+/// Writes the shadow's policy, before its programs run.
+///
+/// # Errors
+/// No pins, or not writable.
+pub fn shadow(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
+    let failed = KernelError::map;
+    let mut map = Array::<_, PolicyTable>::try_from(pins::open(directory, "SHADOW_POLICY")?)
+        .map_err(failed("SHADOW_POLICY"))?;
+    map.set(0, *policy.table, 0).map_err(failed("SHADOW_POLICY"))
+}
+
 /// As [`PolicyMaps::apply`], by the pins.
 ///
 /// # Errors

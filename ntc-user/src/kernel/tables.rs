@@ -8,13 +8,18 @@ use ntc_common::{
     label::{Heartbeat, Label},
     ledger::Ledger,
     limits::MAX_CLASSES,
-    policy::{ClassCounter, Enforcement},
+    policy::{ClassCounter, Enforcement, PolicyTable, shadow_cell},
 };
 
 use super::{KernelError, pins, policy::PolicyMaps};
 use crate::{catalogue::Catalogue, policy::class_name};
 
-/// `LABELS`.
+/// The map of labels that count.
+pub const LABELS: &str = "LABELS";
+/// The map of those that another model or policy would have given.
+pub const SHADOW_LABELS: &str = "SHADOW_LABELS";
+
+/// A map of labels.
 pub type Labels = HashMap<MapData, FlowKey, Label>;
 
 /// Opens the labels.
@@ -22,15 +27,23 @@ pub type Labels = HashMap<MapData, FlowKey, Label>;
 /// # Errors
 /// No pins, or not readable.
 pub fn labels(directory: &Path) -> Result<Labels, KernelError> {
-    HashMap::try_from(pins::open(directory, "LABELS")?).map_err(KernelError::map("LABELS"))
+    labels_in(directory, LABELS)
 }
 
-/// Labels that there is room for.
+/// Opens a map of labels: [`LABELS`] or [`SHADOW_LABELS`].
 ///
 /// # Errors
 /// No pins, or not readable.
-pub fn label_capacity(directory: &Path) -> Result<usize, KernelError> {
-    let info = MapInfo::from_pin(directory.join("LABELS")).map_err(KernelError::map("LABELS"))?;
+pub fn labels_in(directory: &Path, map: &'static str) -> Result<Labels, KernelError> {
+    HashMap::try_from(pins::open(directory, map)?).map_err(KernelError::map(map))
+}
+
+/// Labels that such a map has room for.
+///
+/// # Errors
+/// No pins, or not readable.
+pub fn label_capacity(directory: &Path, map: &'static str) -> Result<usize, KernelError> {
+    let info = MapInfo::from_pin(directory.join(map)).map_err(KernelError::map(map))?;
     Ok(info.max_entries() as usize)
 }
 
@@ -47,8 +60,23 @@ pub struct Counts {
     pub services: Vec<(u16, ClassCounter)>,
     /// The policy's names for classes, by number.
     pub class_names: Vec<Option<String>>,
+    /// What a shadow would have done, where there is one.
+    pub shadow: Vec<ShadowCount>,
     /// Whether labels may count: the slot that the agent moves.
     pub heartbeat: Heartbeat,
+}
+
+/// Packets that had one class and would have had another, or the same.
+#[derive(Clone, Debug)]
+pub struct ShadowCount {
+    /// Number of the class that they had; 0: left alone.
+    pub class: u8,
+    /// Number of that which they would have had.
+    pub would: u8,
+    /// Its name in the shadow's policy.
+    pub would_name: Option<String>,
+    /// How many.
+    pub counter: ClassCounter,
 }
 
 /// Reads all counters.
@@ -62,6 +90,7 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
         classes: Vec::new(),
         services: Vec::new(),
         class_names: Vec::new(),
+        shadow: Vec::new(),
         heartbeat: Heartbeat { deadline: 0, set_at: 0 },
     };
     let ledger = PerCpuArray::<_, Ledger>::try_from(pins::open(directory, "LEDGER")?)
@@ -91,9 +120,36 @@ pub fn counts(directory: &Path) -> Result<Counts, KernelError> {
     }
     let table = PolicyMaps::open(directory)?.table()?;
     counts.class_names = (0..MAX_CLASSES as u8).map(|class| class_name(&table, class)).collect();
+    // Only where a shadow is counted do its labels have room.
+    if label_capacity(directory, SHADOW_LABELS)? > 1 {
+        counts.shadow = shadow(directory, &table)?;
+    }
     counts.heartbeat = Array::<_, Heartbeat>::try_from(pins::open(directory, "HEARTBEAT")?)
         .and_then(|map| map.get(&0, 0))
         .map_err(KernelError::map("HEARTBEAT"))?;
+    Ok(counts)
+}
+
+fn shadow(directory: &Path, acting: &PolicyTable) -> Result<Vec<ShadowCount>, KernelError> {
+    let failed = KernelError::map;
+    let own = Array::<_, PolicyTable>::try_from(pins::open(directory, "SHADOW_POLICY")?)
+        .and_then(|map| map.get(&0, 0))
+        .map(Box::new)
+        .map_err(failed("SHADOW_POLICY"))?;
+    // A policy has a mask; none was written where the shadow is another model alone.
+    let table = if own.mark_mask == 0 { acting } else { &own };
+    let counters = PerCpuArray::<_, ClassCounter>::try_from(pins::open(directory, "SHADOW_COUNTERS")?)
+        .map_err(failed("SHADOW_COUNTERS"))?;
+    let mut counts = Vec::new();
+    for class in 0..MAX_CLASSES as u8 {
+        for would in 0..MAX_CLASSES as u8 {
+            let cpus = counters.get(&shadow_cell(class, would), 0).map_err(failed("SHADOW_COUNTERS"))?;
+            let counter = sum(&cpus);
+            if counter.packets > 0 {
+                counts.push(ShadowCount { class, would, would_name: class_name(table, would), counter });
+            }
+        }
+    }
     Ok(counts)
 }
 
