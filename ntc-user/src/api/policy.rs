@@ -44,6 +44,16 @@ impl PolicyDocument {
         toml::to_string(&self.0)
     }
 
+    /// Names what it says (RFC 9110 section 8.8.3): the same JSON is the same policy, however its text is laid out.
+    pub fn etag(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        format!("\"{}\"", crate::policy::digest(&text).get(..24).unwrap_or_default())
+    }
+
+    fn answer(self) -> impl IntoResponse + use<> {
+        ([(header::ETAG, self.etag())], Json(self))
+    }
+
     /// What it says of a class.
     pub fn class(&self, name: &str) -> Option<&Value> {
         self.0.get("class")?.get(name)
@@ -93,20 +103,13 @@ impl PolicyState {
         PolicyDocument::of(&self.current())
     }
 
-    /// Names what the policy says now (RFC 9110 section 8.8.3).
-    pub fn etag(&mut self) -> String {
-        // The same JSON is the same policy, however its text is laid out.
-        let text = serde_json::to_vec(&self.document()).unwrap_or_default();
-        format!("\"{}\"", crate::policy::digest(&text).get(..24).unwrap_or_default())
-    }
-
-    /// Puts a policy in force, or leaves all as it was.
-    fn put(&mut self, document: &PolicyDocument) -> Result<(), Problem> {
+    /// Puts a policy in force, or leaves all as it was; returns what counts then. With `expected`, only in place of the
+    /// policy with that digest: `ntc policy apply` may come between look and change.
+    fn put(&mut self, document: &PolicyDocument, expected: Option<&str>) -> Result<PolicyDocument, Problem> {
         let unprocessable = |what: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what);
         let text = document.text().map_err(|error| unprocessable(error.to_string()))?;
-        let expected = self.current().digest();
         let (maps, _) = self.maps.as_mut().ok_or_else(|| Problem::unavailable("the agent is starting"))?;
-        maps.apply(REQUEST, &text, Some(&expected)).map_err(|error| match error {
+        let applied = maps.apply(REQUEST, &text, expected).map_err(|error| match error {
             // Lines are those of TOML, which the request was not.
             ApplyError::Policy(PolicyError::Mistakes { mistakes, .. }) => {
                 let told: Vec<_> =
@@ -123,11 +126,7 @@ impl PolicyState {
                 format!("the policy cannot be written: {error}; the one before it stays"),
             ),
         })?;
-        Ok(())
-    }
-
-    fn answer(&mut self) -> impl IntoResponse + use<> {
-        ([(header::ETAG, self.etag())], Json(self.document()))
+        Ok(PolicyDocument::of(&applied))
     }
 }
 
@@ -136,7 +135,7 @@ impl PolicyState {
     (status = 200, body = PolicyDocument, headers(("ETag" = String, description = "Names this policy")))
 ))]
 pub async fn get(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    shared.lock_policy().answer()
+    shared.lock_policy().document().answer()
 }
 
 /// Puts another policy in force, whole or not at all. `If-Match` names the one that it replaces, so that of two who
@@ -163,16 +162,19 @@ pub async fn put(
         )
     })?;
     let mut policy = shared.lock_policy();
-    let etag = policy.etag();
-    if !named.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag) {
+    let current = policy.current();
+    let etag = PolicyDocument::of(&current).etag();
+    let whichever = named.split(',').any(|tag| tag.trim() == "*");
+    if !whichever && !named.split(',').any(|tag| tag.trim() == etag) {
         return Err(Problem::new(
             StatusCode::PRECONDITION_FAILED,
             format!("another policy is in force by now: {etag}; read it first"),
         ));
     }
-    policy.put(&document)?;
-    tracing::info!(etag = policy.etag(), "another policy is in force");
-    Ok(policy.answer())
+    let expected = (!whichever).then(|| current.digest());
+    let applied = policy.put(&document, expected.as_deref())?;
+    tracing::info!(etag = applied.etag(), "another policy is in force");
+    Ok(applied.answer())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -1,9 +1,10 @@
 //! `/v1/policy`, and what the kernel does by it.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use ntc_tests::link::{Call, Link, of_call};
+use ntc_user::kernel::policy;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Asker};
@@ -68,6 +69,55 @@ fn a_policy_with_a_mistake_changes_nothing() -> anyhow::Result<()> {
     ask.ask("/v1/policy", &no_tag)?.problem(428)?;
     let after = ask.ask("/v1/policy", &[])?;
     ensure!(after.header("etag") == before.header("etag") && after.body == before.body);
+    agent.stop()?;
+    Ok(())
+}
+
+#[test]
+fn of_all_who_change_the_policy_at_one_time_none_overwrites_another_unseen() -> anyhow::Result<()> {
+    const ROUNDS: usize = 40;
+    let link = Link::new("api-race")?;
+    let agent = link.agent(&[])?;
+    let pins = &link.pins.0;
+    let dscp = |code: usize| json!({"class": {"web": {"dscp": code}}});
+    let (mut taken, mut late) = (0, 0);
+    for round in 0..ROUNDS {
+        let seen = Asker::unix(&link).ask("/v1/policy", &[])?;
+        let tag = seen.header("etag").context("no ETag")?.to_owned();
+        // What `ntc policy apply` does: it replaces whatever counts. Two others replace what they have seen.
+        let applied = format!("[class.mail]\ndscp = {}\n", round % 60 + 1);
+        let (puts, apply) = thread::scope(|scope| {
+            let puts = [10, 12].map(|code| {
+                let (link, tag, policy) = (&link, &tag, dscp(code));
+                scope.spawn(move || put(&Asker::unix(link), &policy, tag))
+            });
+            let apply = scope.spawn(|| {
+                // Before, between and after the others, whose way here takes some milliseconds.
+                thread::sleep(Duration::from_millis(round as u64));
+                policy::apply(pins, "applied", &applied, None)
+            });
+            (puts.map(thread::ScopedJoinHandle::join), apply.join())
+        });
+        ensure!(apply.is_ok_and(|applied| applied.is_ok()), "round {round}");
+        let mut in_force = 0;
+        for answer in puts {
+            let answer = answer.map_err(|_| anyhow::anyhow!("it died"))??;
+            match answer.status {
+                200 => {
+                    in_force += 1;
+                    let told = &answer.json()?["class"]["web"]["dscp"];
+                    ensure!(told == 10 || told == 12, "an answer of somebody else's policy: {told}");
+                }
+                412 => late += 1,
+                _ => anyhow::bail!("{answer:?}"),
+            }
+        }
+        ensure!(in_force <= 1, "round {round}: both replaced the same policy");
+        taken += in_force;
+        // It came first, and both were told; or last.
+        ensure!(policy::active(pins)?.text == applied, "round {round}: overwritten unseen");
+    }
+    ensure!(late >= ROUNDS && taken > 0, "{taken} in force, {late} late: nobody met anybody");
     agent.stop()?;
     Ok(())
 }

@@ -308,3 +308,56 @@ fn replace(folder: &Path, file: &str, before: &str, after: &str) -> anyhow::Resu
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Classes for all that the model knows and for the rest, none of which the built-in policy has.
+const TRIED: &str = "[default]\nunlabelled = \"early\"\n[class.known]\nservices = [\"*\"]\nmin_confidence = 0\n[class.early]\n";
+
+#[test]
+fn a_shadow_answers_beside_the_model_and_no_label_is_its() -> anyhow::Result<()> {
+    let (link, bundles) = (Link::new("shadow")?, Bundles::new()?);
+    let tried = bundles.path().join("tried.toml");
+    fs::write(&tried, TRIED)?;
+    fs::set_permissions(&tried, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let (folder, tried) = (bundles.path().display().to_string(), tried.display().to_string());
+    let arguments = ["--models", &folder, "--shadow-model", "shifted", "--shadow-policy", &tried];
+    let mut watched = Watched { agent: link.agent(&arguments)?, events: Vec::new() };
+    for port in FIRST_PORT..FIRST_PORT + 3 {
+        // Open: their labels stay.
+        link.first_packets(port, 5)?;
+        watched.until(|event| event["event"] == "label" && event["src_port"] == port)?;
+    }
+    let shadow = |event: &Value, would: &str| {
+        let counts = event["shadow"].as_array().into_iter().flatten();
+        counts
+            .filter(|count| count["would"] == would)
+            .filter_map(|count| count["packets"].as_u64())
+            .sum::<u64>()
+    };
+    // Once the shadow has spoken of a flow, the flow's packets have the class of what is known.
+    let told = watched.until(|event| {
+        let _ = link.first_packets(FIRST_PORT, 5);
+        event["event"] == "stats" && shadow(event, "known") > 0
+    })?;
+    ensure!(
+        told["shadow"].as_array().is_some_and(|counts| counts.iter().all(|count| count["class"] != "known"))
+    );
+    let labels = tables::labels(&link.pins.0)?;
+    let mut compared = 0;
+    for (key, other) in tables::labels_in(&link.pins.0, tables::SHADOW_LABELS)?.iter().filter_map(Result::ok)
+    {
+        let Ok(label) = labels.get(&key, 0) else { continue };
+        ensure!(label.start_ns == other.start_ns, "{label:?} {other:?}");
+        ensure!(label.service == 0 || label.service != other.service, "{label:?} {other:?}");
+        compared += 1;
+    }
+    ensure!(compared > 0, "the shadow has no labels");
+    let printed = text(&link.ntc(&["stats"])?);
+    ensure!(printed.contains("-> known"), "{printed}");
+    // Of another agent it is no longer told.
+    watched.agent.stop()?;
+    let agent = link.agent(&["--stay"])?;
+    let printed = text(&link.ntc(&["stats"])?);
+    ensure!(printed.contains("packets seen") && !printed.contains("shadow"), "{printed}");
+    agent.stop()?;
+    Ok(())
+}
