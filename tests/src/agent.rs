@@ -30,7 +30,7 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         if folder.ends_with("deps") { folder.parent().context("no target folder")? } else { folder };
     let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("building failed before"))?;
     if !*built {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo.current_dir(root()).args(["build", "--quiet", "--package", "ntc-user", "--bin", "ntc"]);
         if profile.ends_with("release") {
             cargo.arg("--release");
@@ -39,6 +39,16 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         *built = true;
     }
     Ok(profile.join("ntc"))
+}
+
+/// Cargo, for a test that has something built. Without what cargo told the test of its own package: it would be news to
+/// build scripts that look at it (ring's), and all that hangs on them would be built anew.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let told = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package));
+    told.for_each(|(name, _)| _ = cargo.env_remove(name));
+    cargo
 }
 
 /// A running agent, killed on drop.

@@ -1,9 +1,12 @@
 //! The agent under fire: a short version of `cargo xtask flood`, which judges by itself.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::{agent::binary, root};
+use ntc_tests::{
+    agent::{binary, cargo},
+    root,
+};
 use serde_json::Value;
 
 const FLOWS: u64 = 100;
@@ -15,7 +18,7 @@ fn live_flows_keep_their_labels_in_every_flood() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let json = folder.path().join("flood.json");
     let flows = FLOWS.to_string();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .current_dir(root())
         .args(["run", "--quiet", "--release", "--package", "xtask", "--", "flood", "--duration", "3"])

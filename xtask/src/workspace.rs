@@ -42,7 +42,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// The cargo that runs this xtask, and with it the pinned tool chain.
 pub fn cargo() -> Command {
-    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo told this process of its package would be news to build scripts that look at it (ring's), and all that
+    // hangs on them would be built anew.
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let told = env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package));
+    told.for_each(|(name, _)| _ = cargo.env_remove(name));
+    cargo
 }
 
 /// Shows the command, runs it with this terminal, and makes a failure an error that names it.
