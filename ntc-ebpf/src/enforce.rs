@@ -53,7 +53,7 @@ pub fn ingress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
         None => labels::get(&case.packet.key).map_or(0, |label| case.table.by_label(label)),
     };
     if shadow::counted() && flags & INSIDE != 0 {
-        shadow::count(class, macs(skb, raw_ip), false, wire(skb, case.packet, packets));
+        shadow::count(case.slot, class, macs(skb, raw_ip), false, wire(skb, case.packet, packets));
     }
     if class == 0 {
         counts.unlabelled += packets;
@@ -77,7 +77,7 @@ pub fn egress(skb: &Skb, raw_ip: u32, flags: u32) -> bool {
     let wire = wire(skb, case.packet, packets);
     let class = class_at_egress(skb, raw_ip, flags, &case, wire, counts);
     if shadow::counted() && flags & INSIDE != 0 {
-        shadow::count(class, macs(skb, raw_ip), true, wire);
+        shadow::count(case.slot, class, macs(skb, raw_ip), true, wire);
     }
     if class == 0 {
         counts.unlabelled += packets;

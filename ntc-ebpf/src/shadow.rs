@@ -52,24 +52,23 @@ pub fn forget(key: &FlowKey) {
     let _ = SHADOW_LABELS.remove(key);
 }
 
-/// Counts the packet in the scratch room, which has a class. Defaults act at egress only.
+/// Counts the packet in the scratch room, to which the policy in a slot gave a class. Defaults act at egress only.
 #[inline(always)]
-pub fn count(class: u8, macs: [u64; 2], egress: bool, wire: Wire) {
+pub fn count(slot: u32, class: u8, macs: [u64; 2], egress: bool, wire: Wire) {
     let Some(scratch) = scratch::this_cpu() else { return };
     scratch.ends.set(&scratch.packet.key, macs);
-    let would = ntc_shadow(egress.into()) as u8;
+    let own = settings::shadow() & shadow_flags::OWN_POLICY != 0;
+    let would = ntc_shadow(if own { SLOT } else { slot }, egress.into()) as u8;
     if let Some(counter) = SHADOW_COUNTERS.get_ptr_mut(shadow_cell(class, would)) {
         wire.add_to(counter);
     }
 }
 
-/// The class that the shadow gives the packet in the scratch room; 0: left alone. A global function, as those in
-/// [`rules`] are.
+/// The class that the shadow gives the packet in the scratch room by a policy; 0: left alone. A global function, as
+/// those in [`rules`] are.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn ntc_shadow(egress: u32) -> u32 {
-    let own = settings::shadow() & shadow_flags::OWN_POLICY != 0;
-    let Some(slot) = (if own { Some(SLOT) } else { policy::slot() }) else { return 0 };
+pub extern "C" fn ntc_shadow(slot: u32, egress: u32) -> u32 {
     let (Some(table), Some(scratch)) = (policy::table(slot), scratch::this_cpu()) else { return 0 };
     let ruled = rules::ntc_rule(slot);
     if ruled != NONE {
