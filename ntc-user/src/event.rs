@@ -359,27 +359,31 @@ pub struct ShadowView {
 
 /// What the shadow counted.
 pub fn shadow(counts: &Counts) -> Vec<ShadowView> {
-    let name = |class: u8, name: Option<String>| {
-        (class != 0).then(|| name.unwrap_or_else(|| format!("class {class}")))
-    };
     let view = |count: &ShadowCount| ShadowView {
-        class: name(count.class, counts.class_names.get(usize::from(count.class)).cloned().flatten()),
-        would: name(count.would, count.would_name.clone()),
+        class: (count.class != 0).then(|| named(counts, count.class)),
+        would: (count.would != 0).then(|| name_or_number(count.would_name.clone(), count.would)),
         packets: count.counter.packets,
         bytes: count.counter.bytes,
     };
     counts.shadow.iter().map(view).collect()
 }
 
-/// Packets and bytes of classes that have any. A class that the policy no longer has goes by its number.
+/// A class by the policy that counts.
+fn named(counts: &Counts, class: u8) -> String {
+    name_or_number(counts.class_names.get(usize::from(class)).cloned().flatten(), class)
+}
+
+/// A class that the policy no longer has goes by its number.
+fn name_or_number(name: Option<String>, class: u8) -> String {
+    name.unwrap_or_else(|| format!("class {class}"))
+}
+
+/// Packets and bytes of classes that have any.
 pub fn classes(counts: &Counts) -> BTreeMap<Cow<'static, str>, [u64; 2]> {
-    let name = |class: usize| counts.class_names.get(class).cloned().flatten();
     (0..)
         .zip(&counts.classes)
         .filter(|(_, counter)| counter.packets > 0)
-        .map(|(class, counter)| {
-            (name(class).unwrap_or_else(|| format!("class {class}")).into(), [counter.packets, counter.bytes])
-        })
+        .map(|(class, counter)| (named(counts, class).into(), [counter.packets, counter.bytes]))
         .collect()
 }
 

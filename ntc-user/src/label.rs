@@ -7,15 +7,10 @@ use std::{
 };
 
 use aya::maps::MapError;
-use ntc_common::{
-    flow::FlowRule,
-    key::FlowKey,
-    label::{Label, Stage},
-    limits::SEQUENCE_LENGTH,
-    policy::PolicyTable,
-};
+use ntc_common::{flow::FlowRule, key::FlowKey, label::Label, limits::SEQUENCE_LENGTH, policy::PolicyTable};
 
 use crate::{
+    assemble::{Cause, Question},
     classify::Answer,
     clock,
     flow::FlowId,
@@ -41,6 +36,8 @@ pub enum Written {
     Again,
     /// The flow is over: its key may be another flow's by now.
     Over,
+    /// Nothing was written: the question came early, the answer is not sure, and more packets will come.
+    TooEarly,
 }
 
 /// A probability as labels have it.
@@ -123,22 +120,24 @@ impl LabelWriter {
     }
 
     /// Whether an answer is sure enough for its class, or for being left alone, by the policy that counts.
-    pub fn is_sure(&self, answer: &Answer) -> bool {
+    fn is_sure(&self, answer: &Answer) -> bool {
         self.table.1.class_of(answer.service, of_65535(answer.confidence)).is_some()
     }
 
-    /// Writes a flow's label, given by the model of an epoch.
+    /// Writes the answer to a question as the flow's label, given by the model of an epoch.
     ///
     /// # Errors
     /// The map could not be used.
     pub fn write(
         &mut self,
-        flow: &FlowId,
+        question: &Question,
         answer: &Answer,
-        stage: Stage,
-        packets: usize,
         model_epoch: u32,
     ) -> Result<Written, KernelError> {
+        if question.cause == Cause::Early && !self.is_sure(answer) {
+            return Ok(Written::TooEarly);
+        }
+        let flow = &question.id;
         if !self.lives(flow) {
             return Ok(Written::Over);
         }
@@ -153,9 +152,9 @@ impl LabelWriter {
             confidence,
             acts_as: stands.service,
             acts_confidence: stands.confidence,
-            stage: stage as u8,
+            stage: question.stage as u8,
             class: answer.class,
-            packets: packets as u8,
+            packets: question.sequence.packets().len() as u8,
             changes: stands.changes,
         };
         self.insert(flow.key, &label).map_err(KernelError::map(self.map))?;

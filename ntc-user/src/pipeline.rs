@@ -70,8 +70,7 @@ const LAST_CHUNK_BYTES: usize = 64 * 1024;
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
-/// The model gives way to the kernel's forwarding where a flood fills all processors: a label that comes later costs less
-/// than a packet. As the query interface's threads do.
+/// The answering thread gives way to forwarding by so much: a label that comes later costs less than a packet.
 const NICE: i32 = 5;
 /// Labels of flows that are over are taken away so often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -173,11 +172,10 @@ pub async fn run(
     let writer = LabelWriter::open(pins.path(), Arc::clone(&flows))?;
     model.begin(writer.latest_epoch(), &event_sender);
     let shadow = shadow.start(pins.path(), Arc::clone(&flows))?;
-    let mut sweepers = vec![LabelSweeper::open(pins.path(), LABELS, Arc::clone(&flows), config.kernel.rule)?];
-    if shadow.is_some() {
-        let sweeper = LabelSweeper::open(pins.path(), SHADOW_LABELS, Arc::clone(&flows), config.kernel.rule)?;
-        sweepers.push(sweeper);
-    }
+    let maps: &[_] = if shadow.is_some() { &[LABELS, SHADOW_LABELS] } else { &[LABELS] };
+    let sweeper =
+        |map: &&'static str| LabelSweeper::open(pins.path(), map, Arc::clone(&flows), config.kernel.rule);
+    let sweepers = maps.iter().map(sweeper).collect::<Result<Vec<_>, _>>()?;
     let thread = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()
@@ -389,9 +387,7 @@ fn answer(
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
-    privileges::renounce();
-    // It can only lower this thread's priority.
-    let _ = rustix::process::nice(NICE);
+    privileges::give_way(NICE);
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);
@@ -413,17 +409,14 @@ fn answer(
         }
         let (epoch, title) = (model.loaded().epoch, &model.loaded().title);
         for (question, answer) in batch.iter().zip(&answers) {
-            let packets = question.sequence.packets().len();
-            // An early answer that is not sure is none: more packets will come.
-            if question.cause == Cause::Early && !writer.is_sure(answer) {
-                continue;
-            }
-            let written = writer.write(&question.id, answer, question.stage, packets, epoch);
-            let written = written.unwrap_or_else(|error| {
+            let written = writer.write(question, answer, epoch).unwrap_or_else(|error| {
                 shared.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "label not written");
                 Written::Over
             });
+            if written == Written::TooEarly {
+                continue;
+            }
             let now_ns = clock::monotonic_ns();
             let us = |since: u64| now_ns.saturating_sub(since) / 1000;
             let (decided_us, age_us) = (us(question.deciding_ns), us(question.id.start_ns));
@@ -448,7 +441,7 @@ fn answer(
                 stage: question.stage.name(),
                 model: Arc::clone(title),
                 model_epoch: epoch,
-                packets,
+                packets: question.sequence.packets().len(),
                 reason: question.cause,
                 decided_us,
                 age_us,

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use ntc_common::policy::shadow_flags;
 
 use crate::{
-    assemble::{Cause, Question},
+    assemble::Question,
     classify::{Answer, Model},
     kernel::{KernelError, flow_table::FlowTable, policy},
     label::LabelWriter,
@@ -77,11 +77,7 @@ impl Follower {
             tracing::error!(%error, "the shadow goes by the policy before");
         }
         for (question, answer) in batch.iter().zip(answers) {
-            if question.cause == Cause::Early && !self.writer.is_sure(answer) {
-                continue;
-            }
-            let packets = question.sequence.packets().len();
-            if let Err(error) = self.writer.write(&question.id, answer, question.stage, packets, EPOCH) {
+            if let Err(error) = self.writer.write(question, answer, EPOCH) {
                 tracing::error!(%error, "the shadow's label is not written");
             }
         }

@@ -63,6 +63,8 @@ impl Default for Settings {
 /// # Errors
 /// Pins that do not fit, or what the kernel refused.
 pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, KernelError> {
+    // Without a shadow the map is there, and takes no memory.
+    let shadow_labels = if settings.shadow == 0 { 1 } else { settings.max_flows };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FLOW_RULE", &settings.rule, true)
@@ -70,13 +72,16 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
         .map_max_entries("FLOW_SETS", sets_for(settings.max_flows))
         .map_max_entries("FLOWS", sets_for(settings.max_flows) * FLOW_WAYS as u32)
         .map_max_entries("LABELS", settings.max_flows)
-        .map_max_entries("SHADOW_LABELS", shadow_labels(settings))
+        .map_max_entries("SHADOW_LABELS", shadow_labels)
         .map_max_entries("PACKETS", settings.ring_bytes);
     if let Some(pins) = pins {
-        // A shadow is an agent's own: another one's counts would say nothing of it.
-        pins.forget(&SHADOW)?;
         for map in PINNED {
-            pins.check(map, size(map, settings))?;
+            if SHADOW.contains(&map) {
+                // A shadow is an agent's own: another one's counts would say nothing of it.
+                pins.forget(map)?;
+            } else {
+                pins.check(map, size(map, settings.max_flows))?;
+            }
             loader.map_pin_path(map, pins.path().join(map));
         }
     }
@@ -119,13 +124,7 @@ fn set_hash(ebpf: &mut Ebpf, max_flows: u32) -> Result<(), KernelError> {
     map.set(0, hash, 0).map_err(KernelError::map("FLOW_HASH"))
 }
 
-/// Without a shadow the map is there, and takes no memory.
-const fn shadow_labels(settings: &Settings) -> u32 {
-    if settings.shadow == 0 { 1 } else { settings.max_flows }
-}
-
-fn size(map: &str, settings: &Settings) -> MapSize {
-    let max_flows = settings.max_flows;
+fn size(map: &str, max_flows: u32) -> MapSize {
     let of = |key, value, entries| MapSize { key: key as u32, value: value as u32, entries };
     let word = size_of::<u32>();
     match map {
@@ -141,9 +140,6 @@ fn size(map: &str, settings: &Settings) -> MapSize {
         "POLICY" => of(word, size_of::<PolicyTable>(), 2),
         "POLICY_TEXT" => of(word, size_of::<PolicyText>(), 2),
         "POLICY_ACTIVE" => of(word, word, 1),
-        "SHADOW_POLICY" => of(word, size_of::<PolicyTable>(), 1),
-        "SHADOW_LABELS" => of(size_of::<FlowKey>(), size_of::<Label>(), shadow_labels(settings)),
-        "SHADOW_COUNTERS" => of(word, size_of::<ClassCounter>(), MAX_CLASSES * MAX_CLASSES),
         _ => of(word, word, MAX_INTERFACES),
     }
 }

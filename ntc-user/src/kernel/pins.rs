@@ -138,17 +138,17 @@ impl PinDirectory {
         })
     }
 
-    /// Removes pins, so that their maps are made anew; there are none is as good.
+    /// Removes a pin, so that its map is made anew; there is none is as good.
     ///
     /// # Errors
-    /// The first that could not be removed.
-    pub(super) fn forget(&self, maps: &[&str]) -> Result<(), KernelError> {
-        maps.iter().try_for_each(|map| match fs::remove_file(self.path.join(map)) {
+    /// It could not be removed.
+    pub(super) fn forget(&self, map: &str) -> Result<(), KernelError> {
+        match fs::remove_file(self.path.join(map)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(KernelError::PinDirectory { path: self.path.display().to_string(), source })
             }
             _ => Ok(()),
-        })
+        }
     }
 
     /// Removes ntc's pins, and the directory if nothing else is in it.
