@@ -70,8 +70,6 @@ const LAST_CHUNK_BYTES: usize = 64 * 1024;
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
 /// The assembler looks for pauses so often.
 const PAUSE_TICK: Duration = Duration::from_millis(5);
-/// The answering thread gives way to forwarding by so much: a label that comes later costs less than a packet.
-const NICE: i32 = 5;
 /// Labels of flows that are over are taken away so often.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -387,7 +385,7 @@ fn answer(
     events: &mpsc::Sender<Event>,
     shared: &Shared,
 ) {
-    privileges::give_way(NICE);
+    privileges::renounce();
     let mut batch = Vec::with_capacity(BATCH_FLOWS);
     let mut values = vec![0.0; BATCH_FLOWS * FLOW_VALUES];
     let mut answers = Vec::with_capacity(BATCH_FLOWS);

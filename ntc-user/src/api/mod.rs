@@ -6,7 +6,7 @@
 //!                 Unix socket, loopback, TLS -> listen -> auth -> handlers --+
 //! ```
 //! It hangs on the pipeline by one call that never waits. What finds the queue full is counted, and found by the next
-//! look at all labels. Its threads give way to all others (nice 10), and hold no capability.
+//! look at all labels. Its threads give way to all others (nice 5), and hold no capability.
 
 pub mod agent;
 pub mod auth;
@@ -70,8 +70,8 @@ const KEYS: usize = 8192;
 const BODY: usize = 256 * 1024;
 /// A request has to be read and answered within this time; streams of events are answered once they begin.
 const ANSWER: Duration = Duration::from_secs(20);
-/// The API's threads give way to all others by so much: to the one that answers, too.
-const NICE: i32 = 10;
+/// The API's threads give way to all others by so much.
+const NICE: i32 = 5;
 /// At the end, requests are given so long.
 const LAST_REQUESTS: Duration = Duration::from_millis(300);
 
@@ -247,7 +247,7 @@ impl Api {
 
     fn thread(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ApiError> {
         let work = move || {
-            privileges::give_way(NICE);
+            give_way();
             work();
         };
         self.threads.push(thread::Builder::new().name(name.into()).spawn(work).map_err(ApiError::Thread)?);
@@ -307,7 +307,7 @@ fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("api")
-        .on_thread_start(|| privileges::give_way(NICE))
+        .on_thread_start(give_way)
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
@@ -318,6 +318,12 @@ fn serve(
     });
     runtime.shutdown_timeout(LAST_REQUESTS);
     outcome
+}
+
+fn give_way() {
+    privileges::renounce();
+    // Without it the API is merely no politer than the rest.
+    let _ = rustix::process::nice(NICE);
 }
 
 #[cfg(test)]

@@ -133,14 +133,6 @@ pub fn renounce() {
     let _ = keep(CapabilitySet::empty());
 }
 
-/// As [`renounce`], and lets others go first by so much: in a flood that fills all processors the kernel's forwarding comes
-/// before the model, and both before the query interface.
-pub fn give_way(nice: i32) {
-    renounce();
-    // Without it this thread is merely no politer than the rest.
-    let _ = rustix::process::nice(nice);
-}
-
 fn look_up(name: &str) -> Result<User, PrivilegeError> {
     let user = User::from_name(name)
         .map_err(|error| refused("look users up")(Errno::from_raw_os_error(error as i32)))?
