@@ -7,6 +7,7 @@
 //!     live frames
 //! ```
 
+mod baseline;
 mod echo;
 mod kind;
 mod live;
@@ -28,24 +29,23 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ntc_common::{key::FlowKey, label::Label};
 use serde_json::Value;
 
+use baseline::Baseline;
 pub(crate) use kind::{Kind, OPEN_PORT};
 use live::Live;
-use report::{Flooded, Report, Unwatched};
+use report::{Flooded, Report};
 use source::Source;
 use watch::{Cost, Labels};
 
 use crate::run::{
     agent::{self, Agent},
     net::{self, BpfMount, CLIENT_V4, CLIENT_V6, Network, TO_ATTACKER, TO_CLIENT, TO_SERVER},
-    process::{self, Interrupt, output},
+    process::{self, Interrupt},
 };
 
 /// How long the live flows may take until each has its final label.
 const LABELLED: Duration = Duration::from_secs(30);
 /// How long the live flows are measured without a flood.
 const QUIET: Duration = Duration::from_secs(5);
-/// The longest flood without ntc: loss and round trips are steady soon.
-const UNWATCHED: Duration = Duration::from_secs(10);
 /// How often the agent's memory is read.
 const SAMPLE: Duration = Duration::from_millis(250);
 /// How long new flows are tried after a flood.
@@ -114,12 +114,10 @@ fn floods(args: &Args, ntc: &Path, object: &Path, interrupt: &Interrupt) -> Resu
     let mut live = Live::start(&network, args.flows as usize)?;
     let mut unwatched = HashMap::new();
     if !args.no_baseline {
+        let baseline = Baseline::new(&network, object)?;
         for (number, kind) in (10..).zip(&kinds) {
             println!("without ntc: {}", kind.name());
-            unwatched.insert(
-                *kind,
-                without_ntc(&network, &source, &mut live, *kind, duration, number, interrupt)?,
-            );
+            unwatched.insert(*kind, baseline.flood(&source, &mut live, *kind, duration, number, interrupt)?);
         }
     }
     let agent = start_agent(&network, ntc, temporary.path(), interrupt)?;
@@ -180,38 +178,6 @@ pub(crate) fn start_agent(network: &Network, ntc: &Path, dir: &Path, interrupt: 
         keep,
         interrupt,
     )
-}
-
-/// The same flood on the same network while no agent is there: what the machine itself loses.
-fn without_ntc(
-    network: &Network,
-    source: &Source,
-    live: &mut Live,
-    kind: Kind,
-    duration: Duration,
-    number: u32,
-    interrupt: &Interrupt,
-) -> Result<Unwatched> {
-    // Frames get into a veth by XDP only where its other end reads them in batches, as ntc's program makes it do.
-    let gro = |state: &str| {
-        let mut ethtool = network.command("router", "ethtool");
-        output(ethtool.args(["-K", TO_ATTACKER, "gro", state]))
-    };
-    gro("on")?;
-    let mut flood = source.start(kind)?;
-    live.begin(number);
-    let end = Instant::now() + duration.min(UNWATCHED);
-    while interrupt.sleep_until((Instant::now() + SAMPLE).min(end)) && Instant::now() < end {
-        flood.check()?;
-        live.check()?;
-    }
-    live.begin(0);
-    interrupt.check()?;
-    let sent = flood.stop()?;
-    interrupt.sleep_until(Instant::now() + DRAIN);
-    gro("off")?;
-    let offered_per_s = sent.frames as f64 / sent.took.as_secs_f64();
-    Ok(Unwatched { offered_per_s, forwarding: live.take(number).into() })
 }
 
 /// The network with the agent and the live flows on it, each of which has its label.
