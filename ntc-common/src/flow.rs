@@ -109,7 +109,9 @@ shared_struct! {
         /// The closing packet (second FIN, or RST); 0 while open.
         pub closed_ns: u64,
         /// VLAN id of the first packet, or 0xffff.
-        pub vlan: u64,
+        pub vlan: u32,
+        /// Interface on which the first packet was seen; 0 in a capture file.
+        pub ifindex: u32,
         /// Latest packet.
         pub last_ns: u64,
         /// Packets that asked for a place in the sequence; grows until the rule's length is reached.
@@ -194,11 +196,12 @@ pub struct Step {
 impl FlowState {
     /// A flow that `packet` begins, before it is accounted.
     #[inline(always)]
-    pub const fn begin(packet: &Packet, now_ns: u64) -> Self {
+    pub const fn begin(packet: &Packet, now_ns: u64, ifindex: u32) -> Self {
         Self {
             start_ns: now_ns,
             closed_ns: 0,
-            vlan: packet.vlan as u64,
+            vlan: packet.vlan as u32,
+            ifindex,
             last_ns: now_ns,
             sequence: 0,
             flags: if packet.from_upper { flow_flags::UPPER_IS_SOURCE } else { 0 },
@@ -373,6 +376,6 @@ impl FlowState {
 
     /// VLAN id of the first packet.
     pub const fn vlan(&self) -> Option<u16> {
-        if self.vlan == NO_VLAN as u64 { None } else { Some(self.vlan as u16) }
+        if self.vlan == NO_VLAN as u32 { None } else { Some(self.vlan as u16) }
     }
 }

@@ -71,7 +71,7 @@ struct Flow {
 
 impl Flow {
     const fn begin(packet: &Packet, now_ns: u64) -> Self {
-        Self { state: FlowState::begin(packet, now_ns), places: Vec::new(), closed: None }
+        Self { state: FlowState::begin(packet, now_ns, 0), places: Vec::new(), closed: None }
     }
 
     fn account(&mut self, packet: &Packet, now_ns: u64) -> Option<PacketRecord> {

@@ -72,14 +72,14 @@ impl Table {
 
     fn with_hash(hash: FlowHash) -> Self {
         let set = FlowSet { lock: 0, tags: [0; FLOW_WAYS] };
-        let state = FlowState::begin(&Packet::ZERO, 0);
+        let state = FlowState::begin(&Packet::ZERO, 0, 0);
         let slot = FlowSlot { key: FlowKey::ZERO, state, reserved: 0 };
         let sets = hash.sets as usize;
         Self { sets: vec![set; sets].into(), slots: vec![slot; sets * FLOW_WAYS].into(), hash }
     }
 
     fn begin(&self, packet: &Packet, now_ns: u64) -> Begun {
-        let fresh = FlowState::begin(packet, now_ns);
+        let fresh = FlowState::begin(packet, now_ns, 0);
         table::begin(self, &self.hash.place(&packet.key), packet, &fresh, now_ns, &RULE)
     }
 

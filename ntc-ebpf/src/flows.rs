@@ -93,13 +93,13 @@ pub fn account(scratch: &mut Scratch, ifindex: u32) -> Fate {
     }
     if over || known.is_none() {
         now_ns = precise_ns();
-        known = FLOWS.get_ptr_mut(ntc_begin_flow(now_ns, over.into())).map(live);
+        known = FLOWS.get_ptr_mut(ntc_begin_flow(now_ns, over.into(), ifindex)).map(live);
     }
     let Some(state) = known else { return Fate::TableFull };
     let step = state.account::<Shared>(packet, now_ns, rule);
     let Some(index) = step.index else { return Fate::Gated };
     let places = u64::from(step.places);
-    let completes = u64::from(index) + places == rule.sequence_length || step.closes.is_some();
+    let completes = u64::from(index) + places == rule.sequence_length;
     if packets::send(completes, || state.record(packet, &step, index, now_ns, ifindex)) {
         Fate::Recorded(places)
     } else {
@@ -121,12 +121,12 @@ fn live(slot: *mut FlowSlot) -> &'static mut FlowState {
 /// A global function: the verifier looks at it once, not again for every way on which a packet comes here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn ntc_begin_flow(now_ns: u64, over: u64) -> u32 {
+pub extern "C" fn ntc_begin_flow(now_ns: u64, over: u64, ifindex: u32) -> u32 {
     const NOWHERE: u32 = u32::MAX;
     let (Some(ledger), Some(scratch)) = (ledger::this_cpu(), scratch::this_cpu()) else { return NOWHERE };
     let Scratch { packet, place, fresh, .. } = scratch;
     let rule = settings::flow_rule();
-    *fresh = FlowState::begin(packet, now_ns);
+    *fresh = FlowState::begin(packet, now_ns, ifindex);
     let remembered = if over != 0 || packet.opens() { None } else { labels::get(&packet.key) };
     if let Some(label) = remembered {
         // It gave way while its label lived: it is the flow that the label names.

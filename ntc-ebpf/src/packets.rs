@@ -12,8 +12,8 @@ use ntc_common::{limits::DEFAULT_RING_BYTES, record::PacketRecord};
 static PACKETS: RingBuf<PacketRecord, { DEFAULT_RING_BYTES as usize }> = RingBuf::new();
 
 /// Sends a record; `false` where the ring is full. Only the packet that completes a sequence wakes the
-/// agent: the others are found by it then, or by its timer. The record is made in the ring itself, not on
-/// the stack of 512 bytes.
+/// agent: the others are found by it then, or by its timer. Not so the end of a flow, for which no label hurries: each
+/// refused connection of a scan would wake it. The record is made in the ring itself, not on the stack of 512 bytes.
 #[inline(always)]
 pub fn send(wake: bool, record: impl FnOnce() -> PacketRecord) -> bool {
     let Some(mut entry) = PACKETS.reserve(0) else { return false };

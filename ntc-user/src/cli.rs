@@ -402,6 +402,9 @@ pub struct FlowsArgs {
     /// Only flows with this port at either end
     #[arg(long, env = "NTC_PORT", value_name = "PORT")]
     pub port: Option<u16>,
+    /// Only flows whose first packet was seen on this interface
+    #[arg(long, env = "NTC_INTERFACE", value_name = "IF")]
+    pub interface: Option<String>,
     /// Again every so many seconds, until interrupted
     #[arg(long, env = "NTC_WATCH", value_name = "S", num_args = 0..=1, default_missing_value = "1")]
     pub watch: Option<u64>,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::ensure;
 use aya::programs::{Xdp, XdpMode};
-use ntc_common::{key::FlowKey, limits::SEQUENCE_LENGTH};
+use ntc_common::{flow::End, key::FlowKey, limits::SEQUENCE_LENGTH, packet::tcp_flags};
 use ntc_tests::{frames::Frame, kernel::Programs, net::Namespace, wire::RawSocket};
 use ntc_user::{
     kernel::load::{self, Settings},
@@ -154,5 +154,17 @@ fn a_flow_costs_a_sequence_of_records_and_two_wake_ups_at_most() -> anyhow::Resu
     }
     ensure!(records == SEQUENCE_LENGTH, "{records} records");
     ensure!((1..=2).contains(&woken), "{woken} wake-ups");
+
+    // A scan makes nothing but refused connections.
+    let (client, server) = (("192.0.2.7".parse()?, 7778), ("198.51.100.7".parse()?, 81));
+    for frame in
+        [Frame::tcp(client, server, tcp_flags::SYN, 0), Frame::tcp(server, client, tcp_flags::RST, 0)]
+    {
+        programs.xdp(&frame.bytes())?;
+    }
+    ensure!(!wake_ups.next(Duration::from_millis(20))?, "a refused connection woke the agent");
+    ensure!(
+        programs.record().is_some() && programs.record().is_some_and(|record| record.end == End::Rst as u8)
+    );
     Ok(())
 }

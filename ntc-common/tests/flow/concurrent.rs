@@ -44,7 +44,7 @@ unsafe impl Sync for MapValue {}
 fn every_place_in_the_sequence_is_given_once() {
     const EACH: u64 = 500;
     for round in 0..200 {
-        let value = MapValue(UnsafeCell::new(FlowState::begin(&tcp(ACK), 1)));
+        let value = MapValue(UnsafeCell::new(FlowState::begin(&tcp(ACK), 1, 0)));
         let barrier = Barrier::new(2);
         let cpu = |packet: Packet| {
             let value = &value;
@@ -97,7 +97,7 @@ impl Words for Raced {
 
 #[test]
 fn the_last_place_may_go_to_the_other_cpu() {
-    let mut flow = FlowState::begin(&tcp(ACK), 1);
+    let mut flow = FlowState::begin(&tcp(ACK), 1, 0);
     OTHER_CPU.set(Some(|word| *word += 1));
     flow.sequence = 18;
     assert_eq!(flow.account::<Raced>(&tcp(ACK), 1, &RULE).index, Some(19));
@@ -112,7 +112,7 @@ fn the_last_place_may_go_to_the_other_cpu() {
 #[test]
 fn two_fins_at_once_close_the_flow() {
     use ntc_common::flow::flow_flags::FIN_BACKWARD;
-    let mut flow = FlowState::begin(&tcp(ACK), 1);
+    let mut flow = FlowState::begin(&tcp(ACK), 1, 0);
     OTHER_CPU.set(Some(|word| *word |= FIN_BACKWARD));
     // Counters race as well here; only the flags matter.
     assert_eq!(flow.account::<Raced>(&tcp(FIN | ACK), 5, &RULE).closes, Some(End::Fin));
@@ -122,7 +122,7 @@ fn two_fins_at_once_close_the_flow() {
 
 #[test]
 fn a_super_packet_takes_what_the_other_cpu_left() {
-    let mut flow = FlowState::begin(&tcp(ACK), 1);
+    let mut flow = FlowState::begin(&tcp(ACK), 1, 0);
     flow.sequence = 10;
     let packet = Packet { segments: 9, segment_len: 60, ..tcp(ACK) };
     // Between look and taking the other CPU takes 5 places.

@@ -61,7 +61,7 @@ impl Slot {
         let ended = self.flow.and_then(|flow| flow.ended_before(packet, now_ns, rule));
         let began = ended.is_some() || self.flow.is_none();
         if began {
-            self.flow = Some(FlowState::begin(packet, now_ns));
+            self.flow = Some(FlowState::begin(packet, now_ns, 0));
         }
         let Some(flow) = self.flow.as_mut() else { panic!("a flow was just begun") };
         Outcome { ended, began, step: flow.account::<Owned>(packet, now_ns, rule) }

@@ -29,8 +29,8 @@ fn the_first_packet_gives_start_source_and_vlan() {
         assert_eq!(flow.ends(&key), (source, destination));
         assert_eq!(flow.vlan(), Some(42));
     }
-    assert_eq!(FlowState::begin(&tcp(SYN), 1).vlan(), None);
-    assert_eq!(FlowState::begin(&Packet { vlan: 0, ..tcp(SYN) }, 1).vlan(), Some(0));
+    assert_eq!(FlowState::begin(&tcp(SYN), 1, 0).vlan(), None);
+    assert_eq!(FlowState::begin(&Packet { vlan: 0, ..tcp(SYN) }, 1, 0).vlan(), Some(0));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn twenty_packets_are_recorded() {
 
 #[test]
 fn a_resumed_flow_records_nothing_and_counts_all() {
-    let mut flow = FlowState::begin(&tcp(ACK), S);
+    let mut flow = FlowState::begin(&tcp(ACK), S, 0);
     flow.resume(&RULE);
     for i in 0..5 {
         let step = flow.account::<Owned>(&from_upper(tcp(ACK)), S + i, &RULE);
@@ -78,7 +78,7 @@ fn a_resumed_flow_records_nothing_and_counts_all() {
     // It still closes, and what comes after it is a flow like any other.
     assert_eq!(flow.account::<Owned>(&tcp(RST), 2 * S, &RULE).closes, Some(End::Rst));
     assert_eq!(flow.ended_before(&tcp(SYN), 3 * S, &RULE), Some(End::Rst));
-    assert_eq!(FlowState::begin(&tcp(SYN), 3 * S).flags & flow_flags::RESUMED, 0);
+    assert_eq!(FlowState::begin(&tcp(SYN), 3 * S, 0).flags & flow_flags::RESUMED, 0);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn records() {
 #[test]
 fn a_record_tells_neither_close_nor_direction_of_other_flows() {
     // All other flags of a flow stay out of its records.
-    let mut flow = FlowState::begin(&tcp(SYN), 1);
+    let mut flow = FlowState::begin(&tcp(SYN), 1, 0);
     flow.flags |= flow_flags::FINS | flow_flags::RST | flow_flags::RESUMED;
     let step = flow.account::<Owned>(&tcp(ACK), 2, &RULE);
     assert_eq!(flow.record(&tcp(ACK), &step, 0, 2, 0).flags, 0);

@@ -131,7 +131,7 @@ pub fn bench_fill(ctx: XdpContext) -> u32 {
     if parse(&XdpBytes::new(&ctx), LinkType::Ethernet, &mut room.packet).is_err() {
         return XDP_DROP;
     }
-    room.state = FlowState::begin(&room.packet, 0);
+    room.state = FlowState::begin(&room.packet, 0, 0);
     if FLOWS_REFERENCE.insert(&room.packet.key, &room.state, 0).is_ok() { XDP_PASS } else { XDP_DROP }
 }
 

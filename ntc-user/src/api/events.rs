@@ -47,7 +47,7 @@ pub async fn events(
     headers: HeaderMap,
     Params(query): Params<EventsQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let filter = query.filter()?;
+    let filter = query.filter(|name| shared.ifindex(name))?;
     shared.live()?;
     let permit = Arc::clone(&shared.subscribers)
         .try_acquire_owned()
@@ -105,7 +105,15 @@ impl Subscriber {
             .inspect(|(key, _)| last = Some(**key))
             .filter(|(key, entry)| self.filter.wants(key, entry, now_ns))
             .filter_map(|(key, entry)| {
-                let flow = FlowView::new(*key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s));
+                let interface = self.shared.interface(entry.state.ifindex);
+                let flow = FlowView::new(
+                    *key,
+                    &entry.state,
+                    &entry.label,
+                    unix_time,
+                    Some(entry.bits_per_s),
+                    interface,
+                );
                 Some(Event::default().event("snapshot").data(serde_json::to_string(&flow).ok()?))
             })
             .collect();
@@ -159,7 +167,10 @@ impl Subscriber {
     }
 
     fn event(&self, record: &Record) -> Event {
-        Event::default().event(record.change.name()).id(self.id(record.number)).data(record.json())
+        Event::default()
+            .event(record.change.name())
+            .id(self.id(record.number))
+            .data(record.json(&self.shared))
     }
 
     fn id(&self, number: u64) -> String {

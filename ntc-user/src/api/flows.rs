@@ -48,16 +48,16 @@ pub async fn flows(
     State(shared): State<Arc<Shared>>,
     Params(query): Params<FlowsQuery>,
 ) -> Result<Json<FlowPage>, Problem> {
-    let page = query.page()?;
+    let page = query.page(|name| shared.ifindex(name))?;
     let (live, unix_time) = (shared.live()?, shared.unix_time());
     Ok(Json(if page.order == Order::Key {
-        by_key(live, &page, unix_time)
+        by_key(&shared, live, &page, unix_time)
     } else {
-        foremost(live, &page, unix_time)
+        foremost(&shared, live, &page, unix_time)
     }))
 }
 
-fn by_key(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
+fn by_key(shared: &Shared, live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
     let now_ns = clock::monotonic_ns();
     let mirror = live.mirror();
     let mut wanted = mirror
@@ -67,11 +67,11 @@ fn by_key(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
     let found: Vec<_> = wanted.by_ref().take(page.limit).collect();
     let more = wanted.next().is_some();
     let next = found.last().filter(|_| more).map(|(key, _)| cursor(key));
-    let flows = found.iter().map(|(key, entry)| show(key, entry, unix_time)).collect();
+    let flows = found.iter().map(|(key, entry)| show(shared, key, entry, unix_time)).collect();
     FlowPage { flows, total: mirror.len(), next }
 }
 
-fn foremost(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
+fn foremost(shared: &Shared, live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
     let now_ns = clock::monotonic_ns();
     let mirror = live.mirror();
     let rank = |entry: &Entry| match page.order {
@@ -93,12 +93,13 @@ fn foremost(live: &Live, page: &Page, unix_time: UnixTime) -> FlowPage {
         wanted.truncate(page.limit);
     }
     wanted.sort_unstable_by_key(by_rank);
-    let flows = wanted.iter().map(|(_, key, entry)| show(key, entry, unix_time)).collect();
+    let flows = wanted.iter().map(|(_, key, entry)| show(shared, key, entry, unix_time)).collect();
     FlowPage { flows, total: mirror.len(), next: None }
 }
 
-fn show(key: &FlowKey, entry: &Entry, unix_time: UnixTime) -> FlowView {
-    FlowView::new(*key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s))
+fn show(shared: &Shared, key: &FlowKey, entry: &Entry, unix_time: UnixTime) -> FlowView {
+    let interface = shared.interface(entry.state.ifindex);
+    FlowView::new(*key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s), interface)
 }
 
 /// What is known of a 5-tuple.
@@ -187,7 +188,7 @@ pub async fn lookup(
 ) -> Result<Json<Answer>, Problem> {
     let tuple = Tuple { src_ip, dst_ip, src_port, dst_port, proto };
     let policy = shared.lock_policy().current();
-    answer(shared.live()?, &tuple, format, &policy, shared.unix_time()).map(Json)
+    answer(&shared, shared.live()?, &tuple, format, &policy).map(Json)
 }
 
 /// Many at once.
@@ -207,19 +208,19 @@ pub async fn lookup_many(
         return Err(Problem::bad_request(format!("{} flows; {LARGEST_BATCH} at most", flows.len())));
     }
     let policy = shared.lock_policy().current();
-    let (live, unix_time) = (shared.live()?, shared.unix_time());
-    let answers = flows.iter().map(|tuple| answer(live, tuple, format, &policy, unix_time));
+    let live = shared.live()?;
+    let answers = flows.iter().map(|tuple| answer(&shared, live, tuple, format, &policy));
     Ok(Json(Answers { flows: answers.collect::<Result<_, _>>()? }))
 }
 
 fn answer(
+    shared: &Shared,
     live: &Live,
     tuple: &Tuple,
     format: Option<Format>,
     policy: &Policy,
-    unix_time: UnixTime,
 ) -> Result<Answer, Problem> {
-    let key = tuple.key()?;
+    let (key, unix_time) = (tuple.key()?, shared.unix_time());
     let labelled = live.label(&key)?;
     let state = labelled.map_or_else(|| live.flow(&key), |(_, state)| Some(state));
     let direction = |state: &FlowState| {
@@ -240,7 +241,7 @@ fn answer(
         direction: state.as_ref().map(direction),
         flow: labelled.map(|(label, state)| {
             let bits_per_s = live.mirror().get(&key).map(|entry| entry.bits_per_s);
-            FlowView::new(key, &state, &label, unix_time, bits_per_s)
+            FlowView::new(key, &state, &label, unix_time, bits_per_s, shared.interface(state.ifindex))
         }),
         treatment: labelled.map(|(label, _)| treatment(&key, &label, policy)),
         matches: format.map(|format| format.both(tuple)),

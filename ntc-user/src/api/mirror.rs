@@ -231,6 +231,7 @@ pub(super) mod tests {
             start_ns,
             closed_ns: 0,
             vlan: 0xffff,
+            ifindex: 7,
             last_ns: start_ns,
             sequence: 20,
             flags: 0,

@@ -92,6 +92,9 @@ macro_rules! query {
             pub proto: Option<Protocol>,
             /// VLAN id of the flow's first packet.
             pub vlan: Option<u16>,
+            /// Interface on which the flow's first packet was seen.
+            #[param(example = "br0")]
+            pub interface: Option<String>,
             /// How sure the answer is.
             #[param(inline)]
             pub stage: Option<StageName>,
@@ -109,14 +112,20 @@ macro_rules! query {
         }
 
         impl $name {
-            /// Compiles the filters.
+            /// Compiles the filters; `interfaces` knows the index of each by its name.
             ///
             /// # Errors
             /// The first value that means nothing.
-            pub fn filter(&self) -> Result<Filter, Problem> {
+            pub fn filter(&self, interfaces: impl Fn(&str) -> Option<u32>) -> Result<Filter, Problem> {
+                let ifindex = self.interface.as_deref().map(|name| {
+                    interfaces(name).ok_or_else(|| {
+                        Problem::bad_request(format!("interface: no {name:?}; /v1/stats lists those that ntc is on"))
+                    })
+                });
                 Filter::new(
                     [self.service.as_deref(), self.class.as_deref(), self.prefix.as_deref()],
                     (self.port, self.proto, self.vlan, self.stage),
+                    ifindex.transpose()?,
                     [self.min_confidence, self.max_confidence],
                     [self.min_age_s, self.max_age_s, self.active_s],
                 )
@@ -160,11 +169,11 @@ pub struct Page {
 }
 
 impl FlowsQuery {
-    /// Compiles it.
+    /// Compiles it, as [`filter`](Self::filter).
     ///
     /// # Errors
     /// The first value that means nothing.
-    pub fn page(&self) -> Result<Page, Problem> {
+    pub fn page(&self, interfaces: impl Fn(&str) -> Option<u32>) -> Result<Page, Problem> {
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=LARGEST_PAGE).contains(&limit) {
             return Err(Problem::bad_request(format!("limit: {limit} is not from 1 to {LARGEST_PAGE}")));
@@ -177,7 +186,7 @@ impl FlowsQuery {
             cursor_key(text)
                 .ok_or_else(|| Problem::bad_request("cursor: give `next` of the page before, as it was"))
         });
-        Ok(Page { filter: self.filter()?, limit: limit as usize, after: after.transpose()?, order })
+        Ok(Page { filter: self.filter(interfaces)?, limit: limit as usize, after: after.transpose()?, order })
     }
 }
 
@@ -192,6 +201,7 @@ pub struct Filter {
     port: Option<u16>,
     protocol: Option<u8>,
     vlan: Option<u16>,
+    ifindex: Option<u32>,
     stage: Option<u8>,
     /// In 1/65535.
     confidence: Option<(u16, u16)>,
@@ -204,6 +214,7 @@ impl Filter {
     fn new(
         [service, class, prefix]: [Option<&str>; 3],
         (port, proto, vlan, stage): (Option<u16>, Option<Protocol>, Option<u16>, Option<StageName>),
+        ifindex: Option<u32>,
         confidence: [Option<f32>; 2],
         [min_age, max_age, active]: [Option<f64>; 3],
     ) -> Result<Self, Problem> {
@@ -229,6 +240,7 @@ impl Filter {
             port,
             protocol: proto.map(Protocol::number),
             vlan,
+            ifindex,
             stage: stage.map(|stage| match stage {
                 StageName::Provisional => Stage::Provisional as u8,
                 StageName::Final => Stage::Final as u8,
@@ -251,7 +263,8 @@ impl Filter {
             && wanted(self.port.map(|port| [key.lower_port, key.upper_port].contains(&port.to_be_bytes())))
             && wanted(self.stage.map(|stage| label.stage == stage))
             && wanted(self.confidence.map(|(least, most)| (least..=most).contains(&label.confidence)))
-            && wanted(self.vlan.map(|vlan| state.vlan == u64::from(vlan)))
+            && wanted(self.vlan.map(|vlan| state.vlan() == Some(vlan)))
+            && wanted(self.ifindex.map(|ifindex| state.ifindex == ifindex))
             && wanted(
                 self.age_ns
                     .map(|(least, most)| (least..=most).contains(&now_ns.saturating_sub(state.start_ns))),
@@ -404,7 +417,7 @@ fn cursor_key(text: &str) -> Option<FlowKey> {
     })
 }
 
-/// Reads a query string as `/v1/flows` does.
+/// Reads a query string as `/v1/flows` does, on a machine whose one interface is `br0`.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -415,7 +428,7 @@ pub fn parse(query: &str) -> Result<Page, Problem> {
         .map_err(|error| Problem::bad_request(error.to_string()))?;
     let axum::extract::Query(query) = axum::extract::Query::<FlowsQuery>::try_from_uri(&uri)
         .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    query.page()
+    query.page(|name| (name == "br0").then_some(7))
 }
 
 #[cfg(test)]
@@ -445,15 +458,18 @@ mod tests {
         assert!(error("class=fast").contains("there are unknown, management"));
         assert!(error("prefix=192.0.2.0/33").contains("192.0.2.0/33"));
         assert!(error("port=70000").contains("port"));
+        assert!(error("interface=br1").contains("br1"));
         assert!(error("min_confidence=NaN").contains("min_confidence"));
         assert!(error("max_age_s=-1").contains("max_age_s"));
         assert!(error("limit=0").contains("1 to 1000"));
         assert!(error("cursor=00").contains("cursor"));
         assert!(error("order=rate&cursor=00").contains("order=key"));
-        let page = parse("service=tls,DNS&class=web,unknown&prefix=192.0.2.1&proto=udp&stage=final&limit=7")
-            .expect("all is well");
+        let page = parse(
+            "service=tls,DNS&class=web,unknown&prefix=192.0.2.1&proto=udp&stage=final&interface=br0&limit=7",
+        )
+        .expect("all is well");
         assert_eq!((page.limit, page.order), (7, Order::Key));
         assert!(page.filter.services.is_some_and(|ids| ids.contains(&5) && ids.len() > 2));
-        assert_eq!(page.filter.classes, Some(0b101));
+        assert_eq!((page.filter.classes, page.filter.ifindex), (Some(0b101), Some(7)));
     }
 }

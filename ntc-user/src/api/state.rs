@@ -143,6 +143,16 @@ impl Shared {
         *read(&self.unix_time)
     }
 
+    /// Name of an interface that programs are on.
+    pub fn interface(&self, ifindex: u32) -> Option<String> {
+        read(&self.hooks).get(&ifindex).map(|hook| hook.interface.clone())
+    }
+
+    /// Index of an interface that programs are on.
+    pub fn ifindex(&self, interface: &str) -> Option<u32> {
+        read(&self.hooks).values().find(|hook| hook.interface == interface).map(|hook| hook.index)
+    }
+
     /// The policy, to look at or to change.
     pub fn lock_policy(&self) -> MutexGuard<'_, PolicyState> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner)

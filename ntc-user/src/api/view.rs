@@ -6,7 +6,6 @@ use ntc_common::{
     flow::{FlowState, flow_flags},
     key::FlowKey,
     label::{Label, Stage},
-    packet::NO_VLAN,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -38,6 +37,9 @@ pub struct FlowView {
     /// VLAN id of the first packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// Interface on which the first packet was seen; none where it has gone since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// First packet, Unix time in ns. With the 5-tuple it names the flow: tuples are used again.
     pub first_ts_ns: u64,
     /// Latest packet, Unix time in ns.
@@ -78,13 +80,14 @@ pub struct FlowView {
 }
 
 impl FlowView {
-    /// Of a flow and its label.
+    /// Of a flow and its label; `interface` is the name of the flow's.
     pub fn new(
         key: FlowKey,
         state: &FlowState,
         label: &Label,
         unix_time: UnixTime,
         bits_per_s: Option<u64>,
+        interface: Option<String>,
     ) -> Self {
         let flow = id(key, state);
         let (source, destination) = (flow.source(), flow.destination());
@@ -96,7 +99,8 @@ impl FlowView {
             dst_port: destination.port(),
             proto: flow.protocol().into(),
             ip_version: key.ip_version,
-            vlan: u16::try_from(state.vlan).ok().filter(|vlan| *vlan != NO_VLAN),
+            vlan: state.vlan(),
+            interface,
             first_ts_ns: unix_time.of(state.start_ns),
             last_ts_ns: unix_time.of(state.last_ns),
             packets: state.packets.iter().sum(),

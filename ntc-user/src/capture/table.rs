@@ -94,7 +94,7 @@ impl FlowTable {
         let Self { rule, flows, packet, ledger, .. } = self;
         let begin = |ledger: &mut Ledger| {
             ledger.new_flows += 1;
-            Live { state: FlowState::begin(packet, now_ns), sequence: Sequence::default() }
+            Live { state: FlowState::begin(packet, now_ns, 0), sequence: Sequence::default() }
         };
         let live = match flows.entry(packet.key) {
             Entry::Vacant(vacant) => vacant.insert(begin(ledger)),

@@ -1,12 +1,16 @@
 //! `ntc flows`: labelled flows, from the pinned maps alone.
 
 use std::{
+    collections::HashMap,
     io::{IsTerminal as _, Write, stdout},
     net::SocketAddr,
     process::ExitCode,
     thread,
     time::Duration,
 };
+
+use anyhow::Context as _;
+use nix::net::if_::{Interface, if_nameindex};
 
 use crate::{
     api::view::FlowView,
@@ -24,6 +28,7 @@ fn wanted(flow: &FlowView, args: &FlowsArgs) -> bool {
     };
     is(&args.service, &[&flow.service, &flow.protocol])
         && is(&args.class, &[&flow.class])
+        && args.interface.as_ref().is_none_or(|name| flow.interface.as_ref() == Some(name))
         && args.address.is_none_or(|address| [flow.src_ip, flow.dst_ip].contains(&address))
         && args.port.is_none_or(|port| [flow.src_port, flow.dst_port].contains(&port))
 }
@@ -48,6 +53,13 @@ pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Interfaces that there are, by index.
+fn interfaces() -> anyhow::Result<HashMap<u32, String>> {
+    let interfaces = if_nameindex().context("listing the interfaces")?;
+    let named = |interface: &Interface| (interface.index(), interface.name().to_string_lossy().into_owned());
+    Ok(interfaces.iter().map(named).collect())
+}
+
 fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsArgs) -> anyhow::Result<()> {
     if args.format == LiveFormat::Table {
         writeln!(
@@ -56,13 +68,14 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsAr
             "PROTO", "SOURCE", "DESTINATION", "PACKETS", "BYTES", "SERVICE", "CLASS", "CONF", "STAGE"
         )?;
     }
-    let unix_time = UnixTime::now();
+    let (unix_time, interfaces) = (UnixTime::now(), interfaces()?);
     for (key, label) in labels.iter().filter_map(Result::ok) {
         // A label without its flow is about to go.
         let Some(state) = flows.get(&key).filter(|state| state.start_ns == label.start_ns) else {
             continue;
         };
-        let line = FlowView::new(key, &state, &label, unix_time, None);
+        let line =
+            FlowView::new(key, &state, &label, unix_time, None, interfaces.get(&state.ifindex).cloned());
         if !wanted(&line, args) {
             continue;
         }

@@ -134,6 +134,7 @@ fn pages_have_each_flow_once_whatever_comes_and_goes() -> anyhow::Result<()> {
     ensure!(count("prefix=198.51.100.10&max_age_s=3600")? >= 9 && count("min_age_s=3600")? == 0);
     ensure!(count("stage=provisional")? + count("stage=final")? == count("")?);
     ensure!(count("max_confidence=0")? == 0);
+    ensure!(count("interface=r0")? == count("")?);
     let fastest = ask.get("/v1/flows?order=bytes&limit=3")?;
     ensure!(fastest["flows"].as_array().is_some_and(|flows| flows.len() == 3) && fastest["next"].is_null());
     agent.stop()?;
@@ -152,6 +153,7 @@ fn mistakes_and_attacks_get_problems() -> anyhow::Result<()> {
         ("/v1/flows?limit=100000", "1 to 1000"),
         ("/v1/flows?cursor=zz", "cursor"),
         ("/v1/flows?prefix=%00", "prefix"),
+        ("/v1/flows?interface=r9", "r9"),
         ("/v1/flows/lookup?src_ip=192.0.2.1", "dst_ip"),
         ("/v1/events?min_confidence=2", "min_confidence"),
     ] {

@@ -70,7 +70,7 @@ fn kernel_and_host_agree_on_super_packets() -> anyhow::Result<()> {
             counted(&mut expected, offload.split(&mut packet));
             let state = known.get_or_insert_with(|| {
                 expected.new_flows += 1;
-                FlowState::begin(&packet, 0)
+                FlowState::begin(&packet, 0, 0)
             });
             let step = state.account::<Owned>(&packet, 0, &FlowRule::DEFAULT);
             expected.seen += u64::from(packet.segments);
