@@ -21,7 +21,6 @@ use super::{
     problem::Problem,
     query::{EventsQuery, Filter},
     state::{Shared, read},
-    view::FlowView,
 };
 use crate::clock;
 
@@ -105,15 +104,7 @@ impl Subscriber {
             .inspect(|(key, _)| last = Some(**key))
             .filter(|(key, entry)| self.filter.wants(key, entry, now_ns))
             .filter_map(|(key, entry)| {
-                let interface = self.shared.interface(entry.state.ifindex);
-                let flow = FlowView::new(
-                    *key,
-                    &entry.state,
-                    &entry.label,
-                    unix_time,
-                    Some(entry.bits_per_s),
-                    interface,
-                );
+                let flow = self.shared.view(key, entry, unix_time);
                 Some(Event::default().event("snapshot").data(serde_json::to_string(&flow).ok()?))
             })
             .collect();

@@ -67,7 +67,7 @@ fn by_key(shared: &Shared, live: &Live, page: &Page, unix_time: UnixTime) -> Flo
     let found: Vec<_> = wanted.by_ref().take(page.limit).collect();
     let more = wanted.next().is_some();
     let next = found.last().filter(|_| more).map(|(key, _)| cursor(key));
-    let flows = found.iter().map(|(key, entry)| show(shared, key, entry, unix_time)).collect();
+    let flows = found.iter().map(|(key, entry)| shared.view(key, entry, unix_time)).collect();
     FlowPage { flows, total: mirror.len(), next }
 }
 
@@ -93,13 +93,8 @@ fn foremost(shared: &Shared, live: &Live, page: &Page, unix_time: UnixTime) -> F
         wanted.truncate(page.limit);
     }
     wanted.sort_unstable_by_key(by_rank);
-    let flows = wanted.iter().map(|(_, key, entry)| show(shared, key, entry, unix_time)).collect();
+    let flows = wanted.iter().map(|(_, key, entry)| shared.view(key, entry, unix_time)).collect();
     FlowPage { flows, total: mirror.len(), next: None }
-}
-
-fn show(shared: &Shared, key: &FlowKey, entry: &Entry, unix_time: UnixTime) -> FlowView {
-    let interface = shared.interface(entry.state.ifindex);
-    FlowView::new(*key, &entry.state, &entry.label, unix_time, Some(entry.bits_per_s), interface)
 }
 
 /// What is known of a 5-tuple.

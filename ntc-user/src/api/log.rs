@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::{
     mirror::{Change, Entry},
     state::Shared,
-    view::FlowView,
 };
 use crate::clock::UnixTime;
 
@@ -40,9 +39,7 @@ impl Record {
     /// The flow then as JSON: written once, however many readers follow, and never where nobody does.
     pub fn json(&self, shared: &Shared) -> &str {
         self.json.get_or_init(|| {
-            let Entry { state, label, bits_per_s, .. } = &self.entry;
-            let interface = shared.interface(state.ifindex);
-            let flow = FlowView::new(self.key, state, label, self.unix_time, Some(*bits_per_s), interface);
+            let flow = shared.view(&self.key, &self.entry, self.unix_time);
             // Numbers, names and addresses: nothing that JSON cannot hold.
             serde_json::to_string(&flow).unwrap_or_default().into_boxed_str()
         })

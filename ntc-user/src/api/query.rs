@@ -119,7 +119,7 @@ macro_rules! query {
             pub fn filter(&self, interfaces: impl Fn(&str) -> Option<u32>) -> Result<Filter, Problem> {
                 let ifindex = self.interface.as_deref().map(|name| {
                     interfaces(name).ok_or_else(|| {
-                        Problem::bad_request(format!("interface: no {name:?}; /v1/stats lists those that ntc is on"))
+                        Problem::bad_request(format!("interface: no {name:?}; /v1/agent lists those that ntc is on"))
                     })
                 });
                 Filter::new(
@@ -417,18 +417,18 @@ fn cursor_key(text: &str) -> Option<FlowKey> {
     })
 }
 
-/// Reads a query string as `/v1/flows` does, on a machine whose one interface is `br0`.
+/// Reads a query string as `/v1/flows` does; `interfaces` as for [`FlowsQuery::page`].
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(query: &str) -> Result<Page, Problem> {
+pub fn parse(query: &str, interfaces: impl Fn(&str) -> Option<u32>) -> Result<Page, Problem> {
     let uri = axum::http::Uri::builder()
         .path_and_query(format!("/v1/flows?{query}"))
         .build()
         .map_err(|error| Problem::bad_request(error.to_string()))?;
     let axum::extract::Query(query) = axum::extract::Query::<FlowsQuery>::try_from_uri(&uri)
         .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    query.page(|name| (name == "br0").then_some(7))
+    query.page(interfaces)
 }
 
 #[cfg(test)]
@@ -452,13 +452,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let error = |query: &str| parse(query).expect_err(query).detail;
+        let interfaces = |name: &str| (name == "br0").then_some(7);
+        let error = |query: &str| parse(query, interfaces).expect_err(query).detail;
         assert!(error("servise=DNS").contains("servise"));
         assert!(error("service=DNSX").contains("DNSX"));
         assert!(error("class=fast").contains("there are unknown, management"));
         assert!(error("prefix=192.0.2.0/33").contains("192.0.2.0/33"));
         assert!(error("port=70000").contains("port"));
-        assert!(error("interface=br1").contains("br1"));
+        assert!(error("interface=br1").contains("\"br1\"; /v1/agent lists"));
         assert!(error("min_confidence=NaN").contains("min_confidence"));
         assert!(error("max_age_s=-1").contains("max_age_s"));
         assert!(error("limit=0").contains("1 to 1000"));
@@ -466,6 +467,7 @@ mod tests {
         assert!(error("order=rate&cursor=00").contains("order=key"));
         let page = parse(
             "service=tls,DNS&class=web,unknown&prefix=192.0.2.1&proto=udp&stage=final&interface=br0&limit=7",
+            interfaces,
         )
         .expect("all is well");
         assert_eq!((page.limit, page.order), (7, Order::Key));

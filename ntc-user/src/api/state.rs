@@ -28,6 +28,7 @@ use super::{
     policy::PolicyState,
     problem::Problem,
     rate::Rates,
+    view::FlowView,
 };
 use crate::{
     clock::{self, UnixTime},
@@ -141,6 +142,12 @@ impl Shared {
     /// From the kernel's clock to Unix time.
     pub fn unix_time(&self) -> UnixTime {
         *read(&self.unix_time)
+    }
+
+    /// A labelled flow as it is told.
+    pub fn view(&self, key: &FlowKey, entry: &Entry, unix_time: UnixTime) -> FlowView {
+        let Entry { state, label, bits_per_s, .. } = entry;
+        FlowView::new(*key, state, label, unix_time, Some(*bits_per_s), self.interface(state.ifindex))
     }
 
     /// Name of an interface that programs are on.

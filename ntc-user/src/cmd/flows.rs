@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::net::if_::{Interface, if_nameindex};
 
 use crate::{
     api::view::FlowView,
@@ -18,6 +17,7 @@ use crate::{
     clock::UnixTime,
     kernel::{
         flow_table::FlowTable,
+        netlink::links::links,
         tables::{self, Labels},
     },
 };
@@ -53,13 +53,6 @@ pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Interfaces that there are, by index.
-fn interfaces() -> anyhow::Result<HashMap<u32, String>> {
-    let interfaces = if_nameindex().context("listing the interfaces")?;
-    let named = |interface: &Interface| (interface.index(), interface.name().to_string_lossy().into_owned());
-    Ok(interfaces.iter().map(named).collect())
-}
-
 fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsArgs) -> anyhow::Result<()> {
     if args.format == LiveFormat::Table {
         writeln!(
@@ -68,7 +61,9 @@ fn show(out: &mut impl Write, labels: &Labels, flows: &FlowTable, args: &FlowsAr
             "PROTO", "SOURCE", "DESTINATION", "PACKETS", "BYTES", "SERVICE", "CLASS", "CONF", "STAGE"
         )?;
     }
-    let (unix_time, interfaces) = (UnixTime::now(), interfaces()?);
+    let unix_time = UnixTime::now();
+    let interfaces = links().context("cannot list interfaces")?;
+    let interfaces: HashMap<_, _> = interfaces.into_iter().map(|link| (link.index, link.name)).collect();
     for (key, label) in labels.iter().filter_map(Result::ok) {
         // A label without its flow is about to go.
         let Some(state) = flows.get(&key).filter(|state| state.start_ns == label.start_ns) else {
