@@ -11,6 +11,7 @@ use ntc_common::limits::SEQUENCE_LENGTH;
 use crate::{
     classify::Store,
     evaluate::Level,
+    export,
     kernel::{
         attach::{capture, tc},
         pins,
@@ -188,6 +189,10 @@ pub struct RunArgs {
     /// Say more; in a debug build also what each packet came to (aya-log)
     #[arg(short, long, env = "NTC_VERBOSE")]
     pub verbose: bool,
+    /// Send what becomes of labels to an IPFIX collector (ipfix+udp://HOST, ipfix+tcp://HOST), a NATS broker
+    /// (nats://HOST) or a file of JSON lines (file:///PATH); docs/export.md has the options; may be repeated
+    #[arg(long, env = "NTC_EXPORT", value_name = "URL", value_delimiter = ',')]
+    pub export: Vec<export::Address>,
     #[command(flatten)]
     /// Where programs and people can ask.
     pub api: ApiArgs,

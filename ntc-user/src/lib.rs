@@ -36,6 +36,7 @@ pub mod config;
 pub mod doctor;
 pub mod evaluate;
 pub mod event;
+pub mod export;
 pub mod features;
 pub mod flow;
 pub mod kernel;

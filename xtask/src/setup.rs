@@ -9,6 +9,7 @@ mod guest;
 mod onnxruntime;
 mod python;
 mod rust_components;
+mod unpacked;
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +20,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-pub use guest::{
-    SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release, tools as guest_tools,
-};
+pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
 pub use python::{LABELLING, TRAINING};
+pub use unpacked::GUEST_TOOLS;
 
 use crate::workspace;
 
@@ -117,7 +117,10 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Guest) {
         pieces.push(Box::new(guest::Kernel));
-        pieces.push(Box::new(guest::Tools));
+        pieces.push(Box::new(GUEST_TOOLS));
+    }
+    if has(Scope::Test) {
+        pieces.push(Box::new(unpacked::COLLECTORS));
     }
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));

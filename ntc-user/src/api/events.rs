@@ -122,20 +122,12 @@ impl Subscriber {
 
     /// Waits for changes that are wanted.
     async fn changes(&mut self) -> Vec<Event> {
-        let mut news = self.shared.log.news();
         loop {
-            match self.shared.log.after(self.after, CHUNK) {
-                Err(Gone) => {
+            match self.shared.log.next(self.after, CHUNK).await {
+                Err(Gone { .. }) => {
                     self.shared.counters.slow_readers.fetch_add(1, Ordering::Relaxed);
                     self.place = Place::End;
                     return vec![Event::default().event("dropped").data("{}")];
-                }
-                Ok(records) if records.is_empty() => {
-                    // The sender lives as long as `shared`.
-                    if news.wait_for(|latest| *latest > self.after).await.is_err() {
-                        self.place = Place::End;
-                        return Vec::new();
-                    }
                 }
                 Ok(records) => {
                     self.after = records.last().map_or(self.after, |record| record.number);

@@ -29,8 +29,8 @@ pub struct Record {
     pub key: FlowKey,
     /// The flow then.
     pub entry: Entry,
-    /// Unix time then.
-    unix_time: UnixTime,
+    /// Unix time then, of the kernel's clock.
+    pub unix_time: UnixTime,
     /// The flow as JSON, from the first reader on.
     json: OnceLock<Box<str>>,
 }
@@ -48,7 +48,10 @@ impl Record {
 
 /// The reader asks for changes that are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct Gone {
+    /// The oldest that there is.
+    pub oldest: u64,
+}
 
 /// The latest changes.
 #[derive(Debug)]
@@ -88,11 +91,6 @@ impl Log {
         *self.latest.borrow()
     }
 
-    /// Tells of new changes.
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
-    }
-
     /// Up to `limit` changes behind number `after`.
     ///
     /// # Errors
@@ -101,10 +99,25 @@ impl Log {
         let records = self.records();
         let first = records.front().map_or(self.latest() + 1, |record| record.number);
         if after + 1 < first || after > self.latest() {
-            return Err(Gone);
+            return Err(Gone { oldest: first });
         }
         let skip = usize::try_from(after + 1 - first).unwrap_or(usize::MAX);
         Ok(records.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    /// As [`after`](Self::after), at least one: waits for it.
+    ///
+    /// # Errors
+    /// Some of them are gone, or the number was never given.
+    pub async fn next(&self, after: u64, limit: usize) -> Result<Vec<Arc<Record>>, Gone> {
+        let mut news = self.latest.subscribe();
+        loop {
+            let records = self.after(after, limit)?;
+            // The sender is this log's, so there is always more to wait for.
+            if !records.is_empty() || news.wait_for(|latest| *latest > after).await.is_err() {
+                return Ok(records);
+            }
+        }
     }
 
     fn records(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
@@ -133,9 +146,9 @@ mod tests {
         (0..3).for_each(|_| push(&log));
         assert_eq!(numbers(0), Ok(vec![1, 2, 3]));
         assert_eq!(numbers(3), Ok(vec![]));
-        assert_eq!(numbers(4), Err(Gone), "never given");
+        assert_eq!(numbers(4), Err(Gone { oldest: 1 }), "never given");
         (0..3).for_each(|_| push(&log));
-        assert_eq!(numbers(1), Err(Gone), "2 had to go");
+        assert_eq!(numbers(1), Err(Gone { oldest: 3 }), "2 had to go");
         assert_eq!(numbers(2), Ok(vec![3, 4, 5]));
         assert_eq!(numbers(5), Ok(vec![6]));
         assert_eq!(log.latest(), 6);

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     catalogue::{Catalogue, class_name},
     event::{EnforcementView, LabelEvent, LedgerView, ShadowView, Stats},
+    export::ExportView,
 };
 
 /// What `Accept` of Prometheus asks for first.
@@ -86,6 +87,7 @@ pub async fn metrics(
     enforcement(&mut registry, &stats);
     flows(&mut registry, &shared)?;
     api(&mut registry, &ApiCounts::of(&shared));
+    exports(&mut registry, &shared);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::unavailable(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
@@ -230,6 +232,30 @@ fn shadow(registry: &mut Registry, counts: &[ShadowView]) {
     }
     registry.register("shadow_packets", "Packets inside by class and by the shadow's class", packets);
     registry.register("shadow_bytes", "Their bytes", bytes);
+}
+
+fn exports(registry: &mut Registry, shared: &Shared) {
+    let views: Vec<_> = shared.exports.iter().map(|export| export.view()).collect();
+    let of = |count: fn(&ExportView) -> u64| views.iter().map(move |view| (view.to.as_str(), count(view)));
+    counters(registry, "export_records", "Records that an export sent", of(|view| view.sent));
+    counters(
+        registry,
+        "export_lost",
+        "Changes that were gone before an export could send them",
+        of(|view| view.lost),
+    );
+    counters(
+        registry,
+        "export_failures",
+        "An export's connections that failed or broke",
+        of(|view| view.failures),
+    );
+    gauges(
+        registry,
+        "export_connected",
+        "Whether an export reaches the other side",
+        of(|view| view.connected.into()),
+    );
 }
 
 fn flows(registry: &mut Registry, shared: &Shared) -> Result<(), Problem> {

@@ -3,7 +3,7 @@
 //! ```text
 //! pipeline -> emit -> [Api::publish] -> 8192 keys -> follow (a thread) -> mirror, log
 //!                                                                            |
-//!                 Unix socket, loopback, TLS -> listen -> auth -> handlers --+
+//!                 Unix socket, loopback, TLS -> listen -> auth -> handlers --+-> export (`crate::export`)
 //! ```
 //! It hangs on the pipeline by one call that never waits. What finds the queue full is counted, and found by the next
 //! look at all labels. Its threads give way to all others (nice 5), and hold no capability.
@@ -48,9 +48,13 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
+use futures::future::join_all;
 use ntc_common::{flow::FlowRule, key::FlowKey};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use utoipa::{
     OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -62,7 +66,7 @@ use self::{
     problem::Problem,
     state::{Shared, write},
 };
-use crate::{event::Event, kernel::privileges};
+use crate::{event::Event, export, kernel::privileges};
 
 /// Keys of flows with a new label, between agent and API.
 const KEYS: usize = 8192;
@@ -74,6 +78,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const NICE: i32 = 5;
 /// At the end, requests are given so long.
 const LAST_REQUESTS: Duration = Duration::from_millis(300);
+/// At the end, exports are given so long for what is left.
+const LAST_EXPORTS: Duration = Duration::from_secs(2);
 
 /// The API cannot be offered as it was asked for.
 #[derive(Debug, Error)]
@@ -192,7 +198,7 @@ fn app(shared: &Arc<Shared>) -> serde_json::Result<Router> {
 
 /// Ends what takes too long, and tells browsers to guess nothing.
 async fn within_time(request: Request, next: Next) -> Response {
-    let mut response = match tokio::time::timeout(ANSWER, next.run(request)).await {
+    let mut response = match timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not come in time").into_response()
@@ -312,8 +318,17 @@ fn serve(
         .build()?;
     let outcome = runtime.block_on(async {
         listeners.serve(app, shared)?;
-        // Its sender is dropped: that is the signal.
+        let (stop, exports_end) = watch::channel(());
+        let exports = shared.exports.iter().map(|export| {
+            tokio::spawn(export::run(Arc::clone(export), Arc::clone(shared), exports_end.clone()))
+        });
+        let exports = join_all(exports.collect::<Vec<_>>());
+        // Its sender is dropped: that is the signal. So it is with theirs.
         let _ = stopped.await;
+        drop(stop);
+        if timeout(LAST_EXPORTS, exports).await.is_err() {
+            tracing::warn!("an export was not done in time; what it had not sent is lost");
+        }
         Ok(())
     });
     runtime.shutdown_timeout(LAST_REQUESTS);

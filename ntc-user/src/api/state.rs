@@ -33,6 +33,7 @@ use super::{
 use crate::{
     clock::{self, UnixTime},
     event::Stats,
+    export::Export,
     kernel::{
         KernelError,
         batch::Batch,
@@ -86,6 +87,8 @@ pub struct Shared {
     pub times: Times,
     /// What the API did.
     pub counters: Counters,
+    /// Who is sent what becomes of labels.
+    pub exports: Vec<Arc<Export>>,
     /// One for each stream of events.
     pub subscribers: Arc<Semaphore>,
     /// Who may do what.
@@ -99,7 +102,14 @@ pub struct Shared {
 
 impl Shared {
     /// Before the agent is ready.
-    pub fn new(agent: AgentView, models: Switch, policy: PolicyState, tokens: Tokens, rates: Rates) -> Self {
+    pub fn new(
+        agent: AgentView,
+        models: Switch,
+        policy: PolicyState,
+        tokens: Tokens,
+        rates: Rates,
+        exports: Vec<Arc<Export>>,
+    ) -> Self {
         Self {
             agent: RwLock::new(agent),
             hooks: RwLock::default(),
@@ -109,6 +119,7 @@ impl Shared {
             log: Log::default(),
             times: Times::default(),
             counters: Counters::default(),
+            exports,
             subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)),
             tokens,
             rates,
@@ -203,6 +214,11 @@ impl Live {
     /// All labelled flows, in order; up to a second old.
     pub fn mirror(&self) -> RwLockReadGuard<'_, Mirror> {
         read(&self.mirror)
+    }
+
+    /// When flows are over.
+    pub const fn rule(&self) -> FlowRule {
+        self.rule
     }
 
     /// The flow that has a key now, from the table itself.

@@ -14,6 +14,7 @@ use super::{problem::Problem, state::Shared};
 use crate::{
     catalogue::{Catalogue, class_name},
     event::Stats,
+    export::ExportView,
     policy,
 };
 
@@ -73,6 +74,9 @@ pub struct StatsView {
     pub table_capacity: u64,
     /// Of the interface itself.
     pub api: ApiCounts,
+    /// Of each export.
+    #[serde(default)]
+    pub exports: Vec<ExportView>,
 }
 
 /// Counts of the interface itself.
@@ -173,5 +177,6 @@ pub async fn stats(State(shared): State<Arc<Shared>>) -> Result<Json<StatsView>,
         bits_per_s: sums.all.bits_per_s,
         table_capacity: live.capacity() as u64,
         api: ApiCounts::of(&shared),
+        exports: shared.exports.iter().map(|export| export.view()).collect(),
     }))
 }

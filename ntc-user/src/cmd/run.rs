@@ -4,7 +4,10 @@ use std::{
     io::{self, IsTerminal as _, Write, stdout},
     path::Path,
     process::ExitCode,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -18,6 +21,7 @@ use crate::{
     cli::{LiveFormat, RunArgs},
     clock::{self, UnixTime},
     event::{Event, InterfaceEvent, ModelEvent, Stats},
+    export::Export,
     kernel::{
         attach::{self, requests::Requests},
         load,
@@ -179,7 +183,7 @@ impl Drop for Queues<'_> {
     }
 }
 
-/// The API, if it listens anywhere.
+/// The API, if it listens anywhere or sends anything.
 fn start_api(
     args: &RunArgs,
     listeners: Listeners,
@@ -187,7 +191,7 @@ fn start_api(
     config: &Config,
     policy: PolicyState,
 ) -> anyhow::Result<Option<Api>> {
-    if listeners.is_empty() {
+    if listeners.is_empty() && args.export.is_empty() {
         return Ok(None);
     }
     let started_ts_ns = UnixTime::now().of(clock::monotonic_ns());
@@ -202,7 +206,8 @@ fn start_api(
     };
     tracing::info!(places = ?listeners.places(), "the API listens");
     let (tokens, rates) = (listeners.tokens.clone(), Rates::new(args.api.api_rate));
-    let shared = Shared::new(agent, models, policy, tokens, rates);
+    let exports = args.export.iter().map(|address| Arc::new(Export::new(address.clone()))).collect();
+    let shared = Shared::new(agent, models, policy, tokens, rates, exports);
     Ok(Some(Api::start(listeners, shared, args.pins.pin_dir.clone(), config.kernel.rule)?))
 }
 

@@ -34,7 +34,7 @@ pub fn write(path: &Path) -> Result<()> {
     for folder in FOLDERS {
         add(folder, ModeFileType::Directory, &[])?;
     }
-    let busybox = setup::guest_tools().join("usr/bin/busybox");
+    let busybox = setup::GUEST_TOOLS.root().join("usr/bin/busybox");
     add(
         "bin/busybox",
         ModeFileType::Regular,

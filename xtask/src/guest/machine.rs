@@ -46,7 +46,7 @@ pub fn command(job: &Job, limit_s: u32) -> Result<Command> {
     command.args(["-chardev", "stdio,id=out,signal=off"]);
     command.args(["-device", "virtconsole,chardev=out"]);
     for (name, folder) in
-        [("host", Path::new("/")), ("kernel", &setup::guest_kernel()), ("tools", &setup::guest_tools())]
+        [("host", Path::new("/")), ("kernel", &setup::guest_kernel()), ("tools", &setup::GUEST_TOOLS.root())]
     {
         share(&mut command, name, folder, ",readonly=on");
     }

@@ -37,8 +37,6 @@ const MODULES: &[&str] = &[
     "lib",
     "net",
 ];
-/// Programs for the guest alone. The others are the machine's own: the guest sees its file system.
-const TOOLS: &[&str] = &["busybox-static", "ppp", "pppoe", "wireguard-tools"];
 
 fn folder() -> PathBuf {
     workspace::tools().join("guest")
@@ -47,11 +45,6 @@ fn folder() -> PathBuf {
 /// Where the kernel's package is unpacked.
 pub fn kernel() -> PathBuf {
     folder().join("kernel")
-}
-
-/// Where the programs for the guest are unpacked.
-pub fn tools() -> PathBuf {
-    folder().join("tools")
 }
 
 /// Debian's kernel with its modules.
@@ -133,25 +126,4 @@ fn newest() -> Result<String> {
 pub fn release() -> Result<String> {
     let stamp = fs::read_to_string(kernel().join(STAMP)).context("no kernel for the guest")?;
     Ok(stamp.lines().next().unwrap_or_default().to_owned())
-}
-
-/// Programs that only the guest has a use for.
-pub struct Tools;
-
-impl Piece for Tools {
-    fn name(&self) -> String {
-        format!("the guest's programs ({})", TOOLS.join(", "))
-    }
-
-    fn why(&self) -> String {
-        "start the guest, and make its devices".to_owned()
-    }
-
-    fn is_there(&self) -> Result<bool> {
-        Ok(image::is_there(&tools(), TOOLS))
-    }
-
-    fn install(&self) -> Result<()> {
-        image::unpack(&tools(), TOOLS)
-    }
 }
