@@ -11,11 +11,13 @@
 //! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`collectors`] | programs that take what ntc exports |
 //! | [`running`] | programs that end with the test |
 //! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
+pub mod collectors;
 pub mod confined;
 pub mod corpus;
 pub mod foreign;

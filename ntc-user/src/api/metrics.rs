@@ -1,10 +1,10 @@
-//! `/metrics`: for Prometheus (OpenMetrics text).
+//! `/metrics`: for Prometheus, and for who knows its older text format only.
 
 use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, header},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -29,7 +29,12 @@ use crate::{
 };
 
 /// What `Accept` of Prometheus asks for first.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+/// As it is answered.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The older text format.
+const CLASSIC_MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Times to a label in seconds, and how sure answers are.
 #[derive(Debug)]
@@ -73,11 +78,12 @@ type Gauges = Family<Of, Gauge>;
 
 /// Metrics of every stage.
 #[utoipa::path(get, path = "/metrics", tag = "agent", responses(
-    (status = 200, body = String, content_type = "application/openmetrics-text"),
+    (status = 200, description = "OpenMetrics to who accepts it, else the text format before it", content((String = "application/openmetrics-text"), (String = "text/plain"))),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting")
 ))]
 pub async fn metrics(
     State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     let stats = shared.stats()?;
     let mut registry = Registry::with_prefix("ntc");
@@ -90,7 +96,28 @@ pub async fn metrics(
     exports(&mut registry, &shared);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::unavailable(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepted.into_iter().any(|value| value.contains(OPEN_METRICS)) {
+        return Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text));
+    }
+    Ok(([(header::CONTENT_TYPE, CLASSIC_MEDIA_TYPE)], classic(&text)))
+}
+
+/// OpenMetrics text in the format before it, where a counter's comments have the name of its samples.
+fn classic(text: &str) -> String {
+    let counter = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => {}
+            (Some("#"), Some(what), Some(name), Some(rest)) if counter(name) => {
+                out += &format!("# {what} {name}_total {rest}\n");
+            }
+            _ => out.extend([line, "\n"]),
+        }
+    }
+    out
 }
 
 fn agent(registry: &mut Registry, shared: &Shared) {
@@ -275,8 +302,8 @@ fn flows(registry: &mut Registry, shared: &Shared) -> Result<(), Problem> {
         "Labelled flows by class",
         classes.clone().map(|(n, sum)| (class_name(n), sum.flows)),
     );
-    let rates = classes.map(|(n, sum)| (class_name(n), sum.bits_per_s));
-    gauges(registry, "class_bits_per_second", "Rate of labelled flows by class", rates);
+    let rates = classes.map(|(n, sum)| (class_name(n), sum.bits_per_s / 8));
+    gauges(registry, "class_bytes_per_second", "Rate of labelled flows by class", rates);
     Ok(())
 }
 

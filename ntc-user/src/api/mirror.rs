@@ -208,7 +208,7 @@ fn differ(old: &Label, new: &Label) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use ntc_common::label::Stage;
 

@@ -119,7 +119,7 @@ impl Export {
 enum Exporter {
     Ipfix(ipfix::Exporter),
     Lines(lines::Lines),
-    Nats(nats::Publisher),
+    Nats(Box<nats::Publisher>),
 }
 
 impl Exporter {
@@ -127,7 +127,7 @@ impl Exporter {
         match address {
             Address::Ipfix(collector) => Self::Ipfix(ipfix::Exporter::new(collector.clone())),
             Address::Lines(path) => Self::Lines(lines::Lines::new(path.clone())),
-            Address::Nats(broker) => Self::Nats(nats::Publisher::new(broker.clone())),
+            Address::Nats(broker) => Self::Nats(Box::new(nats::Publisher::new(broker.clone()))),
         }
     }
 

@@ -99,7 +99,7 @@ impl Publisher {
                 Sure::Acknowledged(context) => acknowledgements
                     .push(context.publish_with_headers(subject, headers, payload).await.map_err(other)?),
                 Sure::Echo { .. } => {
-                    connection.client.publish_with_headers(subject, headers, payload).await.map_err(other)?
+                    connection.client.publish_with_headers(subject, headers, payload).await.map_err(other)?;
                 }
             }
         }

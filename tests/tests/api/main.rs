@@ -76,7 +76,9 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
     let this = ask.get("/v1/agent")?;
     ensure!(this["ready"] == true && this["interfaces"][0]["interface"] == "r0", "{this}");
     ensure!(this["version"] == env!("CARGO_PKG_VERSION"), "{this}");
-    let metrics = ask.ask("/metrics", &[])?;
+    let open =
+        ["--header", "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"];
+    let metrics = ask.ask("/metrics", &open)?;
     for line in ["ntc_packets_seen_total 5", "ntc_labelled_flows 1", "ntc_ready 1", "# EOF"] {
         ensure!(metrics.body.lines().any(|found| found == line), "no {line:?} in {}", metrics.body);
     }

@@ -1,0 +1,56 @@
+//! Metrics, by Prometheus itself.
+
+use std::process::Stdio;
+
+use anyhow::ensure;
+use ntc_tests::{
+    collectors,
+    link::{Link, of_port, text},
+    running::Running,
+};
+use serde_json::Value;
+
+use crate::until;
+
+#[test]
+fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result<()> {
+    if !collectors::at_hand("prometheus_scrapes_what_promtool_finds_nothing_wrong_with")? {
+        return Ok(());
+    }
+    let link = Link::new("export-scrape")?;
+    let folder = tempfile::tempdir()?;
+    let mut agent = link.agent(&["--api-listen", "127.0.0.1:8080"])?;
+    link.exchange(41_001)?;
+    agent.until(of_port(41_001))?;
+    let config = folder.path().join("prometheus.yml");
+    let scrape = "scrape_configs:\n- job_name: ntc\n  scrape_interval: 1s\n  static_configs:\n  - targets: [127.0.0.1:8080]\n";
+    std::fs::write(&config, scrape)?;
+    let prometheus = collectors::inside(&link.agent_side, "prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .args(["--web.listen-address=127.0.0.1:9090", "--log.level=error"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let _prometheus = Running(prometheus);
+    let query = |what: &str| -> anyhow::Result<Option<Value>> {
+        let url = format!("http://127.0.0.1:9090/api/v1/query?query={what}");
+        let output = link.agent_side.prepare("curl").args(["--silent", "--globoff", &url]).output()?;
+        let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) else { return Ok(None) };
+        Ok(answer["data"]["result"].get(0).map(|sample| sample["value"][1].clone()))
+    };
+    until("a scrape", || Ok((query("up{job=\"ntc\"}")? == Some("1".into())).then_some(())))?;
+    until("the exchange", || Ok((query("ntc_packets_seen_total")? == Some("8".into())).then_some(())))?;
+    ensure!(query("ntc_label_age_seconds_count")? == Some("1".into()), "the histogram");
+
+    let metrics = link.agent_side.output("curl", &["--silent", "http://127.0.0.1:8080/metrics"])?;
+    let file = folder.path().join("metrics");
+    std::fs::write(&file, metrics)?;
+    let checked = collectors::here("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file)?)
+        .output()?;
+    ensure!(checked.status.success() && text(&checked).trim().is_empty(), "{}", text(&checked));
+    agent.stop()?;
+    Ok(())
+}
