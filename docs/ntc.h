@@ -19,6 +19,20 @@
 #define NTC_STAGE_PROVISIONAL 1
 #define NTC_STAGE_FINAL 2
 
+/* QoS classes; above these are the policy's own. */
+#define NTC_MAX_CLASSES 16
+#define NTC_CLASS_UNKNOWN 0
+#define NTC_CLASS_MANAGEMENT 1
+#define NTC_CLASS_WEB 2
+#define NTC_CLASS_REALTIME 3
+#define NTC_CLASS_STREAMING 4
+#define NTC_CLASS_INTERACTIVE 5
+#define NTC_CLASS_BULK 6
+#define NTC_CLASS_MAIL 7
+#define NTC_CLASS_INDUSTRIAL 8
+#define NTC_CLASS_RPC 9
+#define NTC_CLASS_TUNNEL 10
+
 struct ntc_flow_key {
 	__u8 lower_addr[16];
 	__u8 upper_addr[16];

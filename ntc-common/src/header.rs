@@ -6,8 +6,8 @@ use crate::{
     ABI_VERSION,
     key::FlowKey,
     label::{Heartbeat, Label},
-    limits::MAX_SERVICES,
-    policy::MARK_MASK_DEFAULT,
+    limits::{MAX_CLASSES, MAX_SERVICES},
+    policy::{CLASS_NAMES, MARK_MASK_DEFAULT},
 };
 
 /// A field of a shared struct, as written in Rust.
@@ -48,8 +48,14 @@ pub fn write_c_header(out: &mut impl Write) -> fmt::Result {
          #define NTC_ABI_VERSION {ABI_VERSION}\n\
          #define NTC_MAX_SERVICES {MAX_SERVICES}\n\
          #define NTC_MARK_MASK_DEFAULT 0x{MARK_MASK_DEFAULT:08x}u\n\
-         #define NTC_STAGE_PROVISIONAL 1\n#define NTC_STAGE_FINAL 2"
+         #define NTC_STAGE_PROVISIONAL 1\n#define NTC_STAGE_FINAL 2\n\n\
+         /* QoS classes; above these are the policy's own. */\n#define NTC_MAX_CLASSES {MAX_CLASSES}"
     )?;
+    for (number, name) in CLASS_NAMES.iter().enumerate() {
+        write!(out, "#define NTC_CLASS_")?;
+        name.chars().try_for_each(|c| out.write_char(c.to_ascii_uppercase()))?;
+        writeln!(out, " {number}")?;
+    }
     write_struct::<FlowKey>(out)?;
     write_struct::<Label>(out)?;
     write_struct::<Heartbeat>(out)?;

@@ -16,6 +16,7 @@ use crate::{
         attach::{capture, tc},
         pins,
     },
+    logs::LogFormat,
     output::text::Format,
     shape::Rate,
 };
@@ -186,6 +187,9 @@ pub struct RunArgs {
     /// Lines for people, or JSON
     #[arg(long, env = "NTC_FORMAT", value_enum, default_value_t = LiveFormat::Table)]
     pub format: LiveFormat,
+    /// Form of the log, on stderr; NTC_LOG says what is written (`warn` otherwise)
+    #[arg(long, env = "NTC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
     /// Say more; in a debug build also what each packet came to (aya-log)
     #[arg(short, long, env = "NTC_VERBOSE")]
     pub verbose: bool,

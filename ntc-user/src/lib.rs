@@ -21,7 +21,7 @@
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
 //! [`clock`] are words that they share; [`doctor`] examines the machine; [`api`], [`cli`], [`config`], [`cmd`] and
-//! [`output`] face the user, and [`service`] the service manager.
+//! [`output`] face the user, [`export`] collectors, [`logs`] who looks after it, and [`service`] the service manager.
 
 pub mod api;
 pub mod assemble;
@@ -41,6 +41,7 @@ pub mod features;
 pub mod flow;
 pub mod kernel;
 pub mod label;
+pub mod logs;
 pub mod offline;
 pub mod output;
 pub mod pipeline;

@@ -1,13 +1,13 @@
 //! The command `ntc`.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use ntc_user::{
     cli::{Cli, Verb},
     cmd, config,
+    logs::{self, LogFormat},
 };
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = match config::parse(Cli::command(), std::env::args_os().collect()) {
@@ -17,13 +17,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let verbose = matches!(&cli.verb, Verb::Run(args) if args.verbose);
-    let default = if verbose { "info,ntc=debug,ntc_user=debug" } else { "warn" };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("NTC_LOG").unwrap_or_else(|_| EnvFilter::new(default)))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    let (verbose, format) = match &cli.verb {
+        Verb::Run(args) => (args.verbose, args.log_format),
+        _ => (false, LogFormat::Auto),
+    };
+    logs::init(format, if verbose { "info,ntc=debug,ntc_user=debug" } else { "warn" });
     let result = match &cli.verb {
         Verb::Run(args) => cmd::run::run(args),
         Verb::Classify(args) => cmd::classify::run(args),

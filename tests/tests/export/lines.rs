@@ -46,6 +46,28 @@ fn a_file_that_is_moved_away_loses_no_line_and_changes_are_those_of_the_api() ->
 }
 
 #[test]
+fn the_log_is_json_or_for_the_journal_where_it_is_asked_for() -> anyhow::Result<()> {
+    let link = Link::new("export-log")?;
+    // Nobody listens there: a warning.
+    let options = ["--iface", "r0", "--export", "ipfix+tcp://127.0.0.1:9", "--duration", "2", "--log-format"];
+    let said = |format: &str| -> anyhow::Result<String> {
+        let words = [&options[..], &[format]].concat();
+        let output =
+            ntc_tests::agent::Agent::command(&link.agent_side, &link.pins.0, &[], &words)?.output()?;
+        ensure!(output.status.success());
+        Ok(String::from_utf8(output.stderr)?)
+    };
+    for line in said("json")?.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(line["level"] == "WARN" && line["message"].is_string(), "{line}");
+        ensure!(line["to"] == "ipfix+tcp://127.0.0.1:9", "{line}");
+    }
+    let journal = said("journal")?;
+    ensure!(journal.starts_with("<4> WARN") || journal.starts_with("<4>WARN"), "{journal}");
+    Ok(())
+}
+
+#[test]
 fn mistakes_in_the_url_are_told_at_the_start() -> anyhow::Result<()> {
     let link = Link::new("export-mistake")?;
     let mut refused = ntc_tests::agent::Agent::command(

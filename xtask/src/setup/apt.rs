@@ -34,8 +34,10 @@ const ONNX_RUNTIME: &[Package] = &[package("python3-venv", "pip fetches ONNX Run
 /// Hosts in network namespaces, in the demonstration and in the tests.
 const NETWORK: &[Package] = &[
     package("bpftool", "shows the pinned maps"),
+    package("clang", "compiles the example of a tc program"),
     package("curl", "asks the agent over HTTP"),
     package("ethtool", "switches offloads of the test interfaces"),
+    package("libbpf-dev", "headers of that example"),
     package("iproute2", "makes the hosts: namespaces, interfaces, qdiscs"),
     package("nftables", "loads the rulesets of the tests"),
     package("openssl", "makes the certificate of a test"),
