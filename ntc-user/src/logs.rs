@@ -38,7 +38,7 @@ pub fn init(format: LogFormat, default: &str) {
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Journal => {
-            log.with_ansi(false).event_format(Prefixed(Format::default().without_time())).init()
+            log.with_ansi(false).event_format(Prefixed(Format::default().without_time())).init();
         }
         LogFormat::Auto | LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
     }
