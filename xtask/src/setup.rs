@@ -121,6 +121,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Test) {
         pieces.push(Box::new(unpacked::COLLECTORS));
+        pieces.push(Box::new(python::ASKING));
     }
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));

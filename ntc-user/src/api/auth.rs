@@ -179,10 +179,10 @@ fn check(shared: &Shared, peer: Peer, request: &Request) -> Result<(), Problem> 
     };
     match role {
         Some(role) if role >= needed => Ok(()),
-        Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "this needs the role write")),
-        None => {
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "this needs a token: Authorization: Bearer TOKEN"))
+        Some(_) if request.headers().contains_key(header::AUTHORIZATION) || shared.tokens.is_empty() => {
+            Err(Problem::new(StatusCode::FORBIDDEN, "this needs the role write"))
         }
+        _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "this needs a token: Authorization: Bearer TOKEN")),
     }
 }
 

@@ -57,7 +57,10 @@ use tokio::{
 };
 use utoipa::{
     OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, Ref, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -156,7 +159,28 @@ pub fn routes() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
         .split_for_parts();
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", token);
+    refusals(&mut document);
     (router, document)
+}
+
+/// What any question may be answered with, before its handler is asked: by [`auth::guard`], or by [`within_time`].
+fn refusals(document: &mut utoipa::openapi::OpenApi) {
+    let refusals = [
+        ("401", "This needs a token"),
+        ("403", "This needs the role write"),
+        ("408", "The request did not come in time"),
+        ("421", "By loopback: the Host is neither localhost nor a loopback address"),
+        ("429", "Too many requests from this address"),
+    ];
+    let paths = document.paths.paths.values_mut();
+    for operation in paths.flat_map(|path| [&mut path.get, &mut path.put, &mut path.post]).flatten() {
+        for (status, description) in refusals {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response =
+                ResponseBuilder::new().description(description).content(problem::MEDIA_TYPE, problem);
+            operation.responses.responses.entry(status.into()).or_insert(response.build().into());
+        }
+    }
 }
 
 /// The document as it is served and kept in `docs/openapi.json`.

@@ -86,11 +86,13 @@ macro_rules! query {
             #[param(example = "192.0.2.0/24")]
             pub prefix: Option<String>,
             /// Port of one of the flow's ends.
+            #[param(maximum = 65535)]
             pub port: Option<u16>,
             /// `tcp` or `udp`.
             #[param(inline)]
             pub proto: Option<Protocol>,
             /// VLAN id of the flow's first packet.
+            #[param(maximum = 4095)]
             pub vlan: Option<u16>,
             /// Interface on which the flow's first packet was seen.
             #[param(example = "br0")]
@@ -210,6 +212,9 @@ pub struct Filter {
     active_ns: Option<u64>,
 }
 
+/// VLAN ids have 12 bits (IEEE 802.1Q).
+const LAST_VLAN: u16 = 4095;
+
 impl Filter {
     fn new(
         [service, class, prefix]: [Option<&str>; 3],
@@ -230,6 +235,9 @@ impl Filter {
             }
             value => Ok(value.map_or(default, |part| (part * 65535.0).round() as u16)),
         };
+        if let Some(vlan) = vlan.filter(|vlan| *vlan > LAST_VLAN) {
+            return Err(Problem::bad_request(format!("vlan: {vlan} is above {LAST_VLAN}")));
+        }
         let [least, most] = confidence;
         let bounds = (part("min_confidence", least, 0)?, part("max_confidence", most, u16::MAX)?);
         let ages = (seconds("min_age_s", min_age)?, seconds("max_age_s", max_age)?);
@@ -327,8 +335,12 @@ pub struct Tuple {
     #[param(value_type = String, example = "198.51.100.10")]
     pub dst_ip: IpAddr,
     /// Port of the first.
+    #[schema(maximum = 65535)]
+    #[param(maximum = 65535)]
     pub src_port: u16,
     /// Port of the other.
+    #[schema(maximum = 65535)]
+    #[param(maximum = 65535)]
     pub dst_port: u16,
     /// `tcp` or `udp`.
     #[param(inline)]
@@ -347,8 +359,10 @@ pub struct LookupQuery {
     #[param(value_type = String, example = "198.51.100.10")]
     pub dst_ip: IpAddr,
     /// Port of the first.
+    #[param(maximum = 65535)]
     pub src_port: u16,
     /// Port of the other.
+    #[param(maximum = 65535)]
     pub dst_port: u16,
     /// `tcp` or `udp`.
     #[param(inline)]

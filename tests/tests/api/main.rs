@@ -1,5 +1,6 @@
 //! The query interface: real HTTP to a real agent on live traffic.
 
+mod contract;
 mod events;
 mod http;
 mod policy;
@@ -152,6 +153,7 @@ fn mistakes_and_attacks_get_problems() -> anyhow::Result<()> {
         ("/v1/flows?servise=DNS", "servise"),
         ("/v1/flows?class=fast", "there are"),
         ("/v1/flows?port=70000", "port"),
+        ("/v1/flows?vlan=4096", "vlan"),
         ("/v1/flows?limit=100000", "1 to 1000"),
         ("/v1/flows?cursor=zz", "cursor"),
         ("/v1/flows?prefix=%00", "prefix"),

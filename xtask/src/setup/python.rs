@@ -1,4 +1,4 @@
-//! Python environments: of the training package in `models/`, and of the labelling beside it.
+//! Python environments: of the training package in `models/`, of the labelling beside it, and of the tests.
 
 use std::{fs, path::PathBuf};
 
@@ -14,7 +14,7 @@ pub const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 pub struct Environment {
     /// Its folder below `.tools`.
     folder: &'static str,
-    /// File below `models/`.
+    /// File below the project's root.
     requirements: &'static str,
     /// Whether it sees the distribution's packages.
     sees_system: bool,
@@ -25,7 +25,7 @@ pub struct Environment {
 /// Sees the distribution's PyTorch and has the rest by pip.
 pub const TRAINING: Environment = Environment {
     folder: "training",
-    requirements: "requirements.txt",
+    requirements: "models/requirements.txt",
     sees_system: true,
     why: "trains models and tests the training package (models/requirements.txt)",
 };
@@ -33,9 +33,17 @@ pub const TRAINING: Environment = Environment {
 /// nDPI, as nfstream brings it.
 pub const LABELLING: Environment = Environment {
     folder: "labelling",
-    requirements: "labelling.txt",
+    requirements: "models/labelling.txt",
     sees_system: false,
     why: "labels captures by nDPI's payload inspection (models/labelling.txt)",
+};
+
+/// Schemathesis, which reads the OpenAPI document and asks what it allows and what it does not.
+pub const ASKING: Environment = Environment {
+    folder: "asking",
+    requirements: "tests/requirements.txt",
+    sees_system: false,
+    why: "asks the query interface by its own document (tests/requirements.txt)",
 };
 
 impl Environment {
@@ -49,7 +57,7 @@ impl Environment {
     }
 
     fn requirements(&self) -> PathBuf {
-        workspace::root().join("models").join(self.requirements)
+        workspace::root().join(self.requirements)
     }
 
     /// Written last, as a copy of the requirements that were installed: a change of theirs installs again.
