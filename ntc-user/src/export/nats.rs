@@ -20,7 +20,10 @@ use futures::StreamExt as _;
 use tokio::time::timeout;
 
 use super::{PATIENCE, address::Broker, host, id, json, other};
-use crate::api::{log::Record, state::Shared};
+use crate::{
+    api::{log::Record, state::Shared},
+    catalogue::Catalogue,
+};
 
 /// To one broker.
 pub struct Publisher {
@@ -87,11 +90,9 @@ impl Publisher {
         let breaks = connection.breaks.load(Ordering::Relaxed);
         let mut acknowledgements: Vec<PublishAckFuture> = Vec::new();
         for record in records {
-            let flow = shared.view(&record.key, &record.entry, record.unix_time);
-            let event = record.change.name();
-            let Broker { prefix, .. } = &self.broker;
-            let (protocol, service) = (token(&flow.protocol), token(&flow.service));
-            let subject = format!("{prefix}.{}.{event}.{protocol}.{service}", self.host);
+            let (service, protocol) = Catalogue::shipped().names(record.entry.label.service);
+            let (prefix, event) = (&self.broker.prefix, record.change.name());
+            let subject = format!("{prefix}.{}.{event}.{}.{}", self.host, token(protocol), token(service));
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", id(record, shared));
             let payload = json(record, shared, &self.host).into();
