@@ -49,28 +49,12 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     let idle_kib = memory_kib(process, "VmRSS")?;
 
     let (cpu, start) = (cpu_seconds(process)?, Instant::now());
-    let mut decided = Vec::new();
-    let mut stats = Value::Null;
-    let behind = thread::scope(|scope| -> Result<Duration> {
-        let sending = scope.spawn(|| sender.enter(|| steady(0, FLOWS, FLOWS_PER_SECOND, FLOW_PACKETS)));
-        // The agent speaks once a second, so the deadline is looked at.
-        let deadline = start + Duration::from_secs(u64::from(SECONDS) + 10);
-        while decided.len() < FLOWS as usize && Instant::now() < deadline {
-            let event = agent.event()?.context("the agent ended")?;
-            if event["event"] == "label" && event["reason"] == "complete" {
-                decided.push(event["decided_us"].as_f64().unwrap_or(f64::MAX));
-            } else if event["event"] == "stats" {
-                stats = event;
-            }
-        }
-        sending.join().map_err(|_| anyhow::anyhow!("the sender failed"))?
-    })?;
+    let Labelled { us: mut decided, behind, mut stats } = label(&mut agent, &sender, 0, FLOWS)?;
     let share = (cpu_seconds(process)? - cpu) / start.elapsed().as_secs_f64();
     ensure!(!decided.is_empty(), "no flow was labelled; the last statistics: {stats}");
     let labelled = decided.len() as f64;
     let late = decided.iter().filter(|us| **us >= 10_000.0).count() as f64;
-    decided.sort_by(f64::total_cmp);
-    let percentile = |hundredth: usize| decided[(decided.len() - 1) * hundredth / 100];
+    let percentile = percentiles(&mut decided);
     let times = Spread { median: percentile(50), lowest: percentile(0), highest: percentile(100) };
     report.rows.push(
         Row::new(format!("{FLOWS_PER_SECOND} new flows/s: 20th packet to label, us"), times)
@@ -117,8 +101,47 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     Ok(report)
 }
 
+/// How flows were labelled.
+pub struct Labelled {
+    /// From each one's 20th packet to its label in the map.
+    pub us: Vec<f64>,
+    /// The sender behind its plan, at most.
+    pub behind: Duration,
+    /// What the agent counted last.
+    pub stats: Value,
+}
+
+/// Sends flows at the steady rate and takes down when each was labelled.
+///
+/// # Errors
+/// The agent ended, or nothing can be sent.
+pub fn label(agent: &mut Agent, sender: &Namespace, first: u32, flows: u32) -> Result<Labelled> {
+    let (mut us, mut stats) = (Vec::new(), Value::Null);
+    let behind = thread::scope(|scope| -> Result<Duration> {
+        let sending = scope.spawn(|| sender.enter(|| steady(first, flows, FLOWS_PER_SECOND, FLOW_PACKETS)));
+        // The agent speaks once a second, so the deadline is looked at.
+        let deadline = Instant::now() + Duration::from_secs(u64::from(flows / FLOWS_PER_SECOND) + 10);
+        while us.len() < flows as usize && Instant::now() < deadline {
+            let event = agent.event()?.context("the agent ended")?;
+            if event["event"] == "label" && event["reason"] == "complete" {
+                us.push(event["decided_us"].as_f64().unwrap_or(f64::MAX));
+            } else if event["event"] == "stats" {
+                stats = event;
+            }
+        }
+        sending.join().map_err(|_| anyhow::anyhow!("the sender failed"))?
+    })?;
+    Ok(Labelled { us, behind, stats })
+}
+
+/// Of values, which may not be none.
+pub fn percentiles(values: &mut [f64]) -> impl Fn(usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    |hundredth: usize| values[(values.len() - 1) * hundredth / 100]
+}
+
 /// Begins so many flows a second and sends their packets in turns; returns how far it was behind its plan at most.
-fn steady(first: u32, flows: u32, per_second: u32, packets: u32) -> Result<Duration> {
+pub fn steady(first: u32, flows: u32, per_second: u32, packets: u32) -> Result<Duration> {
     let socket = RawSocket::open("s0")?;
     let between = Duration::from_secs(1) / per_second;
     let lasts = (GAP * packets).as_nanos().div_ceil(between.as_nanos()) as u32;
@@ -156,7 +179,8 @@ fn frame(flow: u32, packet: u32) -> Frame {
     if packet.is_multiple_of(2) { request } else { request.reply((packet * 531 % 1400) as usize) }
 }
 
-fn memory_kib(process: u32, field: &str) -> Result<u64> {
+/// A field of `/proc/PID/status`.
+pub fn memory_kib(process: u32, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     value

@@ -1,5 +1,6 @@
 //! What ntc costs and how fast it is: the program behind `cargo xtask bench`, which builds all that it runs.
 
+mod ask;
 mod capture;
 mod datapath;
 mod forward;
@@ -57,6 +58,8 @@ enum What {
     Offline,
     /// Time to label at 500 new flows/s, and the agent's memory with 64k flows; needs root
     Live,
+    /// Pages, lookups and subscribers of the query interface with 100k flows; needs root
+    Ask,
     /// Calls and look-ups beside bulk transfers on a narrow line, under several queues; minutes; needs root
     Qos,
     /// All of these but qos
@@ -81,13 +84,14 @@ fn main() -> Result<()> {
     let rounds = usize::from(arguments.rounds.unwrap_or(7));
     let mut results = Results { machine: Machine::pin()?, rounds, reports: Vec::new() };
     println!("{}\n{rounds} interleaved rounds", results.machine);
-    let benches: [(What, Bench); 6] = [
+    let benches: [(What, Bench); 7] = [
         (What::Datapath, datapath::xdp::measure),
         (What::Datapath, datapath::tc::measure),
         (What::Forward, forward::measure),
         (What::Inference, inference::measure),
         (What::Offline, offline::measure),
         (What::Live, live::measure),
+        (What::Ask, ask::measure),
     ];
     for (what, measure) in benches {
         if arguments.what == What::All || arguments.what == what {
