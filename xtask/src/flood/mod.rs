@@ -10,7 +10,7 @@
 mod baseline;
 mod echo;
 mod kind;
-mod live;
+pub(crate) mod live;
 mod meter;
 mod report;
 pub(crate) mod source;
@@ -43,7 +43,7 @@ use crate::run::{
 };
 
 /// How long the live flows may take until each has its final label.
-const LABELLED: Duration = Duration::from_secs(30);
+pub(crate) const LABELLED: Duration = Duration::from_secs(30);
 /// How long the live flows are measured without a flood.
 const QUIET: Duration = Duration::from_secs(5);
 /// How often the agent's memory is read.

@@ -1,11 +1,12 @@
-//! `cargo xtask soak`: the network of `cargo xtask run` with its 17 services, a short flood of each kind in turn, and
-//! a look at the agent every ten seconds. It shows whether an agent can be left alone.
+//! `cargo xtask soak`: the network of `cargo xtask run` with its 17 services, calls that go on from the start to the end,
+//! a short flood of each kind in turn, and a look at the agent every ten seconds. It shows whether an agent can be left alone.
 
 mod progress;
 mod report;
 mod sample;
 
 use std::{
+    collections::HashMap,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use ntc_common::{key::FlowKey, label::Label};
 use serde_json::Value;
 
 use progress::Progress;
@@ -23,9 +25,10 @@ use sample::Sample;
 
 use crate::{
     flood::{
-        self, Kind, OPEN_PORT,
+        self, Kind, LABELLED, OPEN_PORT,
+        live::Live,
         source::{Flood, Source},
-        watch::{self, Cost},
+        watch::{self, Cost, Labels},
     },
     image,
     run::{
@@ -46,6 +49,8 @@ const SAMPLE: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_secs(30);
 /// How long it lasts.
 const BURST: Duration = Duration::from_secs(5);
+/// Calls and connections, half of each, that go on from the start to the end.
+const LIVE: usize = 20;
 /// How often the loop looks whether something is to be done.
 const STEP: Duration = Duration::from_millis(100);
 /// How long the ledger may take until a reading catches no packet under way.
@@ -140,6 +145,9 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
     servers.extend(traffic::start_servers(&site)?);
     let source = Source::new(&network, object)?;
     let agent = flood::start_agent(&network, ntc, dir, interrupt)?;
+    let live = Live::start(&network, LIVE)?;
+    let labels = Labels::open(&network)?;
+    let before = labels.all_final(&live.keys, LABELLED, interrupt)?;
 
     let deadline = Instant::now() + args.duration;
     let mut watch = Watch {
@@ -147,6 +155,8 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
         ntc,
         source: &source,
         agent,
+        labels,
+        before,
         stats: Value::Null,
         start: Instant::now(),
         samples: Vec::new(),
@@ -163,6 +173,7 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
     });
     let fault = outcome.err().filter(|_| !interrupt.signalled()).map(|error| format!("{error:#}"));
     let mut report = watch.finish(args.duration, &tally?)?;
+    drop(live);
     report.unmet.extend(fault);
     Ok(report)
 }
@@ -173,6 +184,9 @@ struct Watch<'a> {
     ntc: &'a Path,
     source: &'a Source,
     agent: Agent,
+    labels: Labels,
+    /// Of the flows that go on all the time, at the start.
+    before: HashMap<FlowKey, Label>,
     /// The agent's latest statistics.
     stats: Value,
     start: Instant,
@@ -221,7 +235,8 @@ impl<'a> Watch<'a> {
     fn sample(&mut self) -> Result<()> {
         let (stats, closes) = watch::stats(self.network, self.ntc, LEDGER_LIMIT)?;
         let cost = Cost::of(self.agent.id())?;
-        self.samples.push(Sample::new(self.start.elapsed(), cost, &stats, closes, &self.stats));
+        let kept = self.labels.kept(&self.before)?;
+        self.samples.push(Sample::new(self.start.elapsed(), cost, &stats, closes, &self.stats, kept));
         Ok(())
     }
 

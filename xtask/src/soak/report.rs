@@ -119,11 +119,24 @@ impl Report {
                 format!("{what}: never fewer than {:+} in the second half", trend.floor_growth),
             );
         }
+        must(
+            self.least_kept() == super::LIVE,
+            format!(
+                "of {} flows that went on all the time {} kept label and class",
+                super::LIVE,
+                self.least_kept()
+            ),
+        );
         must(self.open_ledgers == 0, format!("the ledger was open in {} samples", self.open_ledgers));
         must(self.agent["ledger"]["closes"] == true, "the ledger is open at the end".into());
         must(self.number("/labelled") > 0, "no flow was labelled".into());
         must(!self.bursts.is_empty(), "there was no flood".into());
         unmet
+    }
+
+    /// Flows that went on all the time with the label and class of the start, in the worst sample.
+    fn least_kept(&self) -> usize {
+        self.samples.iter().map(|sample| sample.kept).min().unwrap_or_default()
     }
 
     fn number(&self, path: &str) -> u64 {
@@ -152,7 +165,7 @@ impl Report {
         if self.unmet.is_empty() {
             writeln!(
                 out,
-                "**Passed:** flat memory, no descriptor leak, ledger closed, the agent never ended.\n"
+                "**Passed:** flat memory, no descriptor leak, ledger closed, calls kept their class, the agent never ended.\n"
             )?;
         } else {
             writeln!(out, "**Not passed:**\n")?;
@@ -188,6 +201,10 @@ impl Report {
             ("flows labelled", self.number("/labelled").to_string()),
             ("events lost", self.number("/events_lost").to_string()),
             ("packets that left no record for lack of room", self.number("/ledger/dropped").to_string()),
+            (
+                "calls and connections that went on all the time with one label and class",
+                format!("{} of {}", self.least_kept(), super::LIVE),
+            ),
             ("ledger closes", reading(self.open_ledgers)),
             ("client programs run, failed", format!("{}, {}", self.client_runs, self.client_failures)),
         ] {

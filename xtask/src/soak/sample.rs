@@ -26,11 +26,20 @@ pub(crate) struct Sample {
     pub(crate) labelled: u64,
     /// Events that found the queue to the output full.
     pub(crate) events_lost: u64,
+    /// Of the flows that go on all the time, those that still have the label and the class of the start.
+    pub(crate) kept: usize,
 }
 
 impl Sample {
     /// From what `ntc stats` and the agent's latest line say.
-    pub(super) fn new(at: Duration, cost: Cost, stats: &Value, closes: bool, line: &Value) -> Self {
+    pub(super) fn new(
+        at: Duration,
+        cost: Cost,
+        stats: &Value,
+        closes: bool,
+        line: &Value,
+        kept: usize,
+    ) -> Self {
         let number = |value: &Value, path| value.pointer(path).and_then(Value::as_u64).unwrap_or_default();
         Self {
             at_s: at.as_secs_f64(),
@@ -41,6 +50,7 @@ impl Sample {
             ledger_closes: closes,
             labelled: number(line, "/labelled"),
             events_lost: number(line, "/events_lost"),
+            kept,
         }
     }
 }
@@ -110,7 +120,7 @@ mod tests {
         let cost = Cost { rss_kib: 0, maps_kib: 0, descriptors: 20, threads: 6 };
         let sample = |number: u32| {
             let at = Duration::from_secs(10) * number;
-            let mut sample = Sample::new(at, cost, &Value::Null, true, &Value::Null);
+            let mut sample = Sample::new(at, cost, &Value::Null, true, &Value::Null, 0);
             sample.cost.rss_kib = rss(at.as_secs_f64() / 60.0) as u64;
             sample
         };
