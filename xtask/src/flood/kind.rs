@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::run::net::SERVER_V4;
 
 /// Port of the server's that listens, for SYN floods.
-pub(crate) const OPEN_PORT: u16 = 8080;
+pub(super) const OPEN_PORT: u16 = 8080;
 /// Port of the server's that does not.
 const CLOSED_PORT: u16 = 81;
 /// Receivers of what is not for the server: the net kept for benchmarks. The router drops what goes there, behind

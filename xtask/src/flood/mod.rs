@@ -30,7 +30,7 @@ use ntc_common::{key::FlowKey, label::Label};
 use serde_json::Value;
 
 use baseline::Baseline;
-pub(crate) use kind::{Kind, OPEN_PORT};
+pub(crate) use kind::Kind;
 use live::Live;
 use report::{Flooded, Report};
 use source::Source;

@@ -8,7 +8,6 @@ mod sample;
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -25,7 +24,7 @@ use sample::Sample;
 
 use crate::{
     flood::{
-        self, Kind, LABELLED, OPEN_PORT,
+        self, Kind, LABELLED,
         live::Live,
         source::{Flood, Source},
         watch::{self, Cost, Labels},
@@ -139,8 +138,6 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
         dir: dir.to_owned(),
         interrupt: interrupt.clone(),
     };
-    // Where the SYN flood finds an open port; nobody takes the connections.
-    let _flooded = network.enter("server", || Ok(TcpListener::bind(("::", OPEN_PORT))?))?;
     println!("services: starting {}", services::ALL.map(|service| service.name).join(", "));
     servers.extend(traffic::start_servers(&site)?);
     let source = Source::new(&network, object)?;
