@@ -34,14 +34,18 @@ const ONNX_RUNTIME: &[Package] = &[package("python3-venv", "pip fetches ONNX Run
 /// Hosts in network namespaces, in the demonstration and in the tests.
 const NETWORK: &[Package] = &[
     package("bpftool", "shows the pinned maps"),
-    package("clang", "compiles the example of a tc program"),
     package("curl", "asks the agent over HTTP"),
     package("ethtool", "switches offloads of the test interfaces"),
-    package("libbpf-dev", "headers of that example"),
     package("iproute2", "makes the hosts: namespaces, interfaces, qdiscs"),
     package("nftables", "loads the rulesets of the tests"),
     package("openssl", "makes the certificate of a test"),
     package("tcpdump", "captures what the agent saw, to classify it again"),
+];
+
+/// What the tests need besides.
+const TESTS: &[Package] = &[
+    package("clang", "compiles the example of a tc program"),
+    package("libbpf-dev", "headers of that example"),
 ];
 
 /// What runs Debian's kernel; the kernel itself is unpacked, not installed.
@@ -72,6 +76,9 @@ impl Packages {
                 Scope::Run | Scope::Test => {
                     packages.extend(ONNX_RUNTIME);
                     packages.extend(NETWORK);
+                    if *scope == Scope::Test {
+                        packages.extend(TESTS);
+                    }
                 }
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
