@@ -1,6 +1,6 @@
 //! `/metrics`: for Prometheus, and for who knows its older text format only.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{
     extract::State,
@@ -105,13 +105,14 @@ pub async fn metrics(
 
 /// OpenMetrics text in the format before it, where a counter's comments have the name of its samples.
 fn classic(text: &str) -> String {
-    let counter = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let counters: HashSet<&str> = types.filter_map(|kind| kind.strip_suffix(" counter")).collect();
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("EOF" | "UNIT"), ..) => {}
-            (Some("#"), Some(what), Some(name), Some(rest)) if counter(name) => {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
                 out += &format!("# {what} {name}_total {rest}\n");
             }
             _ => out.extend([line, "\n"]),

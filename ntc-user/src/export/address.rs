@@ -12,8 +12,8 @@ const ACTIVE_S: u64 = 60;
 /// The number that documents may use for an enterprise (RFC 5612): ntc has none of its own.
 const EXAMPLE_ENTERPRISE: u32 = 32_473;
 
-/// The forms that there are, for help and errors.
-pub const FORMS: &str = "ipfix+udp://HOST[:4739], ipfix+tcp://HOST[:4739], nats://[USER:PASSWORD@]HOST[:4222][/PREFIX], \
+/// The forms that there are, for errors.
+const FORMS: &str = "ipfix+udp://HOST[:4739], ipfix+tcp://HOST[:4739], nats://[USER:PASSWORD@]HOST[:4222][/PREFIX], \
                          nats+tls://..., file:///PATH";
 
 /// Where changes are sent.
