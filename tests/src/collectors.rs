@@ -35,8 +35,7 @@ pub fn here(program: &str) -> Command {
 }
 
 fn path(program: &str) -> PathBuf {
-    let places = ["usr/bin", "usr/sbin"].map(|place| folder().join(place).join(program));
-    let [bin, sbin] = places;
+    let [bin, sbin] = ["usr/bin", "usr/sbin"].map(|place| folder().join(place).join(program));
     if bin.exists() { bin } else { sbin }
 }
 

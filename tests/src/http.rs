@@ -9,19 +9,27 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use ntc_tests::{link::Link, net::Namespace};
 use ntc_user::api::listen::socket_of;
 use serde_json::Value;
+
+use crate::{link::Link, net::Namespace, patience::until};
 
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// Its status.
     pub status: u16,
+    /// Status line and headers.
     pub headers: String,
+    /// What follows.
     pub body: String,
 }
 
 impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none.
     pub fn json(&self) -> anyhow::Result<Value> {
         serde_json::from_str(&self.body).with_context(|| format!("{self:?}"))
     }
@@ -34,7 +42,10 @@ impl Answer {
             .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim()))
     }
 
-    /// RFC 9457: the media type, the status again, and what is wrong.
+    /// RFC 9457: the media type, the status again, and what is wrong, which it returns.
+    ///
+    /// # Errors
+    /// It is no such problem.
     pub fn problem(&self, status: u16) -> anyhow::Result<String> {
         ensure!(self.status == status, "{status} was expected: {self:?}");
         ensure!(self.header("content-type") == Some("application/problem+json"), "{self:?}");
@@ -54,6 +65,7 @@ impl Asker {
         Self::socket(&socket_of(&link.pins.0))
     }
 
+    /// By a Unix socket.
     pub fn socket(path: &Path) -> Self {
         Self(["curl", "--unix-socket", &path.display().to_string()].map(Into::into).to_vec())
     }
@@ -77,6 +89,9 @@ impl Asker {
     }
 
     /// Sends a request; `options` are curl's.
+    ///
+    /// # Errors
+    /// What curl said.
     pub fn ask(&self, url: &str, options: &[&str]) -> anyhow::Result<Answer> {
         let mut command = self.command();
         let output = command.args(["--max-time", "20", "--include"]).args(options).arg(full(url)).output()?;
@@ -94,6 +109,9 @@ impl Asker {
     }
 
     /// A GET that succeeds, as JSON.
+    ///
+    /// # Errors
+    /// It does not.
     pub fn get(&self, url: &str) -> anyhow::Result<Value> {
         let answer = self.ask(url, &[])?;
         ensure!(answer.status == 200, "{url}: {answer:?}");
@@ -101,19 +119,22 @@ impl Asker {
     }
 
     /// Asks again until `wanted` is found in the answer: the mirror may be a second behind.
+    ///
+    /// # Errors
+    /// It is not found.
     pub fn until<T>(&self, url: &str, wanted: impl Fn(&Value) -> Option<T>) -> anyhow::Result<T> {
-        let deadline = Instant::now() + Duration::from_secs(15);
-        loop {
-            let answer = self.get(url)?;
-            if let Some(found) = wanted(&answer) {
-                return Ok(found);
-            }
-            ensure!(Instant::now() < deadline, "{url} still answers {answer}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut answer = Value::Null;
+        let found = until("an answer that is wanted", Duration::from_secs(15), || {
+            answer = self.get(url)?;
+            Ok(wanted(&answer))
+        });
+        found.with_context(|| format!("{url} still answers {answer}"))
     }
 
     /// Opens a stream of events.
+    ///
+    /// # Errors
+    /// curl cannot be started.
     pub fn follow(&self, url: &str, options: &[&str]) -> anyhow::Result<Stream> {
         let mut command = self.command();
         command.arg("--no-buffer").args(options).arg(full(url)).stdout(Stdio::piped());
@@ -134,8 +155,11 @@ fn full(url: &str) -> String {
 /// A server-sent event.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// What happened.
     pub name: String,
+    /// Its number, for who comes back.
     pub id: String,
+    /// The flow.
     pub data: Value,
 }
 
@@ -168,6 +192,9 @@ pub struct Stream {
 
 impl Stream {
     /// The next event that `wanted` picks.
+    ///
+    /// # Errors
+    /// None came.
     pub fn until(&self, wanted: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
         // A closed flow ends ten seconds later.
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -11,6 +11,7 @@
 //! | [`tap`] | what a link carries, by tcpdump |
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
+//! | [`http`] | asking the agent, by curl |
 //! | [`collectors`] | programs that take what ntc exports |
 //! | [`running`] | programs that end with the test |
 //! | [`patience`] | how long a test waits |
@@ -22,6 +23,7 @@ pub mod confined;
 pub mod corpus;
 pub mod foreign;
 pub mod frames;
+pub mod http;
 pub mod kernel;
 pub mod link;
 pub mod net;

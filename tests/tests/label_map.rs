@@ -1,6 +1,10 @@
 //! The label map as an interface: the examples of the docs, built and run.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use ntc_common::{
@@ -9,13 +13,26 @@ use ntc_common::{
     policy::CLASS_NAMES,
 };
 use ntc_tests::{
-    agent::{self, PinDir},
+    agent,
     link::{Call, Link, of_call, text},
+    patience::until,
     root, skip,
 };
 use ntc_user::kernel::tables;
 use rustix::process::Signal;
 use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Pins of the C program and its maps, gone with the test.
+struct Pins(PathBuf);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // A drop cannot report; what stays is visible by its name.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// Packets of a class that the C program has counted.
 fn counted(class: &str, map: &Path) -> anyhow::Result<u64> {
@@ -54,7 +71,8 @@ fn a_c_program_at_tc_uses_labels_while_the_agent_lives() -> anyhow::Result<()> {
     link.addresses()?;
     let mut agent = link.agent(&[])?;
     // Of this test, beside the agent's.
-    let pins = PinDir::new("label-map-own");
+    let name = format!("ntc-t{}-label-map-own", std::process::id());
+    let pins = Pins(link.pins.0.with_file_name(name));
     std::fs::create_dir_all(&pins.0)?;
     let (program, maps) = (pins.0.join("program"), pins.0.join("maps"));
     let agents = |map: &str| link.pins.0.join(map);
@@ -79,32 +97,21 @@ fn a_c_program_at_tc_uses_labels_while_the_agent_lives() -> anyhow::Result<()> {
     agent.until(of_call)?;
     // The agent's next answer may take it back; until then the packets count.
     let before = counted("realtime", &classes)?;
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while counted("realtime", &classes)? < before + 20 {
-        ensure!(std::time::Instant::now() < deadline, "nothing counted");
+    until("packets of the class that are counted", LIMIT, || {
         link.promote()?;
         call.goes_on(10)?;
-    }
+        Ok((counted("realtime", &classes)? >= before + 20).then_some(()))
+    })?;
     agent.signal(Signal::KILL)?;
     agent.wait()?;
     // Within the heartbeat the label stops to count, though it is still there.
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    loop {
+    until("labels that do not count without an agent", LIMIT, || {
         let (labelled, rest) = (counted("realtime", &classes)?, counted("unknown", &classes)?);
         call.goes_on(50)?;
-        if counted("realtime", &classes)? == labelled && counted("unknown", &classes)? >= rest + 50 {
-            break;
-        }
-        ensure!(std::time::Instant::now() < deadline, "labels count without an agent");
-    }
+        let (labelled_now, rest_now) = (counted("realtime", &classes)?, counted("unknown", &classes)?);
+        Ok((labelled_now == labelled && rest_now >= rest + 50).then_some(()))
+    })?;
     call.end()?;
-    for pin in [maps.join("LABELS"), maps.join("HEARTBEAT"), classes, program] {
-        let _ = std::fs::remove_file(pin);
-    }
-    for folder in std::fs::read_dir(&maps)?.flatten() {
-        let _ = std::fs::remove_file(folder.path());
-    }
-    std::fs::remove_dir(&maps)?;
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! `/v1/events`.
 
 use anyhow::ensure;
-use ntc_tests::link::{Link, of_port};
+use ntc_tests::{
+    http::Asker,
+    link::{Link, of_port},
+};
 
-use crate::{flow_of, http::Asker};
+use crate::flow_of;
 
 #[test]
 fn a_follower_sees_a_snapshot_then_each_change_and_goes_on_where_it_stopped() -> anyhow::Result<()> {

@@ -2,14 +2,15 @@
 
 mod contract;
 mod events;
-mod http;
 mod policy;
 mod roles;
 mod top;
 
 use anyhow::{Context as _, ensure};
-use http::Asker;
-use ntc_tests::link::{Link, of_port};
+use ntc_tests::{
+    http::Asker,
+    link::{Link, of_port},
+};
 use ntc_user::api::listen::socket_of;
 use serde_json::{Value, json};
 

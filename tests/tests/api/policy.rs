@@ -3,11 +3,12 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::link::{Call, Link, of_call};
+use ntc_tests::{
+    http::{Answer, Asker},
+    link::{Call, Link, of_call},
+};
 use ntc_user::kernel::policy;
 use serde_json::{Value, json};
-
-use crate::http::{Answer, Asker};
 
 fn put(ask: &Asker, policy: &Value, tag: &str) -> anyhow::Result<Answer> {
     let (body, tag) = (policy.to_string(), format!("If-Match: {tag}"));

@@ -3,10 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::{agent::Agent, link::Link};
+use ntc_tests::{agent::Agent, http::Asker, link::Link};
 use ntc_user::api::listen::socket_of;
-
-use crate::http::Asker;
 
 const READER: &str = "Authorization: Bearer reader-0123456789";
 const WRITER: &str = "Authorization: Bearer writer-0123456789";

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::ensure;
 use ntc_tests::{
     collectors,
+    http::Asker,
     link::{Link, of_port, text},
     running::Running,
 };
@@ -33,19 +34,20 @@ fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result
         .stderr(Stdio::null())
         .spawn()?;
     let _prometheus = Running(prometheus);
+    let ask = Asker::inside(&link.agent_side, &[]);
     let query = |what: &str| -> anyhow::Result<Option<Value>> {
-        let url = format!("http://127.0.0.1:9090/api/v1/query?query={what}");
-        let output = link.agent_side.prepare("curl").args(["--silent", "--globoff", &url]).output()?;
-        let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) else { return Ok(None) };
+        // It may be starting yet.
+        let Ok(answer) = ask.get(&format!("http://127.0.0.1:9090/api/v1/query?query={what}")) else {
+            return Ok(None);
+        };
         Ok(answer["data"]["result"].get(0).map(|sample| sample["value"][1].clone()))
     };
     until("a scrape", || Ok((query("up{job=\"ntc\"}")? == Some("1".into())).then_some(())))?;
     until("the exchange", || Ok((query("ntc_packets_seen_total")? == Some("8".into())).then_some(())))?;
     ensure!(query("ntc_label_age_seconds_count")? == Some("1".into()), "the histogram");
 
-    let metrics = link.agent_side.output("curl", &["--silent", "http://127.0.0.1:8080/metrics"])?;
     let file = folder.path().join("metrics");
-    std::fs::write(&file, metrics)?;
+    std::fs::write(&file, Asker::unix(&link).ask("/metrics", &[])?.body)?;
     let checked = collectors::here("promtool")
         .args(["check", "metrics"])
         .stdin(std::fs::File::open(&file)?)
