@@ -199,7 +199,7 @@ impl Exporter {
             self.describe(shared).await?;
         }
         if self.next_look <= Instant::now() {
-            self.next_look += self.collector.active;
+            self.next_look = Instant::now() + self.collector.active;
             self.look = Some(None);
         }
         Ok(0)
