@@ -157,7 +157,7 @@ fn the_rust_reader_reads_a_full_map_in_milliseconds() -> anyhow::Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("65536 labels in ")?.strip_suffix(" ms")?.parse().ok())
         .with_context(|| said.clone())?;
-    // Some milliseconds on an idle machine (docs/benchmarks.md); here others run beside it.
+    // Some milliseconds on an idle machine; here others run beside it.
     ensure!(ms < 500.0, "{ms} ms");
     Ok(())
 }
