@@ -274,10 +274,13 @@ impl Assembler {
         let due = record.timestamp_ns.saturating_add(self.settings.rule.idle_ns(record.key.protocol));
         self.idle.push(Reverse((due, slot)));
         self.unanswered.push_back(slot);
-        // Flows that were answered leave their entries behind; they may not outgrow those that are needed.
-        let bound = 4 * self.flows.len() + STALE_ENTRIES;
-        if self.idle.len() > bound {
-            self.idle.retain(|Reverse((_, slot))| self.flows.contains_key(*slot));
+        // Flows that are gone leave their entries behind; they may not outgrow those that are needed,
+        // of which a flow has two at most: it is idle at one time, and if it closes at another.
+        let bound = 3 * self.flows.len() + STALE_ENTRIES;
+        for agenda in [&mut self.pauses, &mut self.idle] {
+            if agenda.len() > bound {
+                agenda.retain(|Reverse((_, slot))| self.flows.contains_key(*slot));
+            }
         }
         if self.unanswered.len() > bound {
             self.unanswered.retain(|slot| self.flows.get(*slot).is_some_and(|flow| !flow.answered));
