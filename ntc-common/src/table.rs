@@ -10,9 +10,9 @@
 //! ```
 //!
 //! A flow stands in one of the seven ways of its home set or of its other set (two-choice hashing, Azar et al.,
-//! "Balanced Allocations", STOC 1994). The tag tells which way without touching the slots. Who finds no free
-//! way takes the place of the flow that is worth least, and none at all if all are worth more:
-//! see [`FlowState::standing`].
+//! "Balanced Allocations", STOC 1994), in the one that its hash names if that was free. The tag tells which way without
+//! touching the slots. Who finds no free way takes the place of the flow that is worth least, and none at all if all are
+//! worth more: see [`FlowState::standing`].
 //!
 //! Look-ups take no lock. A flow begins under the lock of its home set, so that two CPUs that see its first
 //! packets begin it once. A way is taken by compare-and-exchange of its tag, since it may belong to two homes.
@@ -76,6 +76,8 @@ pub struct Place {
     pub home: u32,
     /// Its second.
     pub other: u32,
+    /// The way that it takes in either if that is free.
+    pub way: u32,
     /// Its tag in either: 31 bits.
     pub tag: u32,
 }
@@ -106,6 +108,7 @@ impl FlowHash {
         Place {
             home: scaled((sum >> 32) as u32),
             other: scaled(low.wrapping_mul(0x85eb_ca6b)),
+            way: ((u64::from(low) * FLOW_WAYS as u64) >> 31) as u32,
             tag: if low <= CLAIMED { low + 2 } else { low },
         }
     }
@@ -146,6 +149,14 @@ pub enum Begun {
 /// The slot at which `key` stands, and its index.
 #[inline(always)]
 pub fn find<M: Memory>(memory: &M, place: &Place, key: &FlowKey) -> Option<(*mut FlowSlot, u32)> {
+    // Most flows stand where they would best. Which slot that is does not hang on what the set says, so that a
+    // processor fetches both at once; the way that a search finds is one that it cannot foresee.
+    let home = memory.set(place.home)?;
+    if tag_at(home, place.way) == place.tag
+        && let Some(found) = at(memory, place.home, place.way, key)
+    {
+        return Some(found);
+    }
     match find_in(memory, place.home, place.tag, key) {
         Some(found) => Some(found),
         None => find_in(memory, place.other, place.tag, key),
@@ -154,7 +165,13 @@ pub fn find<M: Memory>(memory: &M, place: &Place, key: &FlowKey) -> Option<(*mut
 
 #[inline(always)]
 fn find_in<M: Memory>(memory: &M, set: u32, tag: u32, key: &FlowKey) -> Option<(*mut FlowSlot, u32)> {
-    let index = set * FLOW_WAYS as u32 + way_of(memory.set(set)?, tag)?;
+    at(memory, set, way_of(memory.set(set)?, tag)?, key)
+}
+
+/// The slot at a way, if `key` stands there.
+#[inline(always)]
+fn at<M: Memory>(memory: &M, set: u32, way: u32, key: &FlowKey) -> Option<(*mut FlowSlot, u32)> {
+    let index = set * FLOW_WAYS as u32 + way;
     let slot = memory.slot(index)?;
     // SAFETY: slots are plain memory of the table. One that is being filled may be read half: then the key does
     // not match, or it does and the flow is there.
@@ -258,6 +275,16 @@ struct Way {
     tag: u32,
 }
 
+/// What stands at a way; [`CLAIMED`] beyond the last.
+#[inline(always)]
+fn tag_at(set: *mut FlowSet, way: u32) -> u32 {
+    match tag_word(set, way) {
+        // SAFETY: a set's own word; volatile, since other CPUs write.
+        Some(word) => unsafe { word.read_volatile() },
+        None => CLAIMED,
+    }
+}
+
 #[inline(always)]
 fn tag_word(set: *mut FlowSet, way: u32) -> Option<*mut u32> {
     if way >= FLOW_WAYS as u32 {
@@ -281,7 +308,8 @@ fn room<M: Memory>(memory: &M, place: &Place) -> Option<Way> {
     let (at_home, elsewhere) = (free(home), free(other));
     let (index, set) =
         if at_home > 2 || at_home >= elsewhere { (place.home, home) } else { (place.other, other) };
-    Some(Way { set: index, way: way_of(set, FREE)?, tag: FREE })
+    let way = if tag_at(set, place.way) == FREE { place.way } else { way_of(set, FREE)? };
+    Some(Way { set: index, way, tag: FREE })
 }
 
 /// Free ways of a set.

@@ -142,6 +142,15 @@ fn as_many_flows_as_it_was_made_for_fit_and_are_found() {
     let at_home = (0..FLOWS).filter(home).count();
     println!("{at_home} of them stand in their home set");
     assert!(at_home > FLOWS as usize * 4 / 5);
+    let foreseen = |flow: &u32| {
+        let key = packet(*flow).key;
+        let place = table.hash.place(&key);
+        let index = place.home * FLOW_WAYS as u32 + place.way;
+        table::find(&table, &place, &key).is_some_and(|(_, stands)| stands == index)
+    };
+    let foreseen = (0..FLOWS).filter(foreseen).count();
+    println!("{foreseen} of them where a look-up looks first");
+    assert!(foreseen > FLOWS as usize / 2);
 }
 
 #[test]
@@ -152,6 +161,7 @@ fn places_lie_in_the_table_and_tags_are_no_marks() {
         let place = table.hash.place(&packet(flow).key);
         assert!(place.tag > CLAIMED && place.tag < 1 << 31);
         assert!(u64::from(place.home) < table.hash.sets && u64::from(place.other) < table.hash.sets);
+        assert!(place.way < FLOW_WAYS as u32);
         homes.insert(place.home);
     }
     assert_eq!(homes.len() as u64, table.hash.sets, "every set is somebody's home");

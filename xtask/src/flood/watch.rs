@@ -86,8 +86,7 @@ pub(crate) struct Labels {
 impl Labels {
     /// Opens them.
     pub(crate) fn open(network: &Network) -> Result<Self> {
-        let path = PathBuf::from(network.pin_directory()).join("v1/LABELS");
-        let path = if path.exists() { path } else { PathBuf::from(network.pin_directory()).join("LABELS") };
+        let path = PathBuf::from(network.pin_directory()).join("LABELS");
         let data = MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))?;
         Ok(Self { map: maps::HashMap::try_from(Map::from_map_data(data)?)? })
     }
