@@ -47,11 +47,14 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12).
+/// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12). Frames and map values are read at any address:
+/// the kernels of x86-64 and arm64 allow it (`HAVE_EFFICIENT_UNALIGNED_ACCESS`), and without it the linker's LLVM takes
+/// each word of a key apart into bytes.
 fn rustflags() -> Result<String, Box<dyn Error>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    Ok([&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"]
-        .join("\x1f"))
+    let arch = format!("--cfg=bpf_target_arch=\"{arch}\"");
+    let unaligned = "-Clink-arg=--cpu-features=+allows-misaligned-mem-access";
+    Ok([&arch, "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf", unaligned].join("\x1f"))
 }
 
 /// PATH with the linker that `cargo xtask setup` installed in front.

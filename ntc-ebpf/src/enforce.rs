@@ -197,8 +197,9 @@ fn by_rule(skb: &Skb, raw_ip: u32, case: &Case) -> Option<u8> {
 /// Hardware addresses, destination first; 0 where there are none.
 #[inline(always)]
 fn macs(skb: &Skb, raw_ip: u32) -> [u64; 2] {
+    // One by one, so that both are aligned.
     if raw_ip == 0
-        && let Some([to, from]) = skb.read::<[[u8; 6]; 2]>(0)
+        && let (Some(to), Some(from)) = (skb.read::<[u8; 6]>(0), skb.read::<[u8; 6]>(6))
     {
         return [mac(to), mac(from)];
     }

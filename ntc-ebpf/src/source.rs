@@ -121,16 +121,21 @@ impl Skb {
     }
 }
 
+/// A place on the stack. There, and only there, the verifier asks for words to be aligned: what lies in a header at a
+/// multiple of its size does here, too.
+#[repr(align(8))]
+struct Aligned<T>(MaybeUninit<T>);
+
 impl PacketSource for Skb {
     #[inline(always)]
     fn read<T: Plain>(&self, offset: usize) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
+        let mut value = Aligned(MaybeUninit::<T>::uninit());
         // SAFETY: the helper writes size_of::<T>() bytes to `value`, or fails.
         let failed = unsafe {
             bpf_skb_load_bytes(
                 self.skb.cast(),
                 offset as u32,
-                value.as_mut_ptr().cast(),
+                value.0.as_mut_ptr().cast(),
                 size_of::<T>() as u32,
             )
         };
@@ -138,7 +143,7 @@ impl PacketSource for Skb {
             return None;
         }
         // SAFETY: the helper filled it, and T is valid for every bit pattern.
-        Some(unsafe { value.assume_init() })
+        Some(unsafe { value.0.assume_init() })
     }
 
     #[inline(always)]
