@@ -1,4 +1,4 @@
-"""RTSP: GStreamer's server. STUN: aioice, pystun3. VNC: vncdotool. An echo for media streams."""
+"""RTSP: GStreamer's server. STUN: aioice. VNC: vncdotool. An echo for media streams."""
 
 from . import main
 
@@ -20,8 +20,7 @@ def gst_rtsp_server(work):
     pool.add_range(everywhere, everywhere, int(work.more[0]), int(work.more[1]), 0)
     for name, pipeline in (
             ("speech", "audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay0"),
-            ("music", "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=44100,channels=2 ! rtpL16pay name=pay0"),
-            ("picture", "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=12/1 ! jpegenc ! rtpjpegpay name=pay0")):
+            ("music", "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=44100,channels=2 ! rtpL16pay name=pay0")):
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {pipeline} )")
         factory.set_address_pool(pool)
@@ -93,21 +92,6 @@ async def aioice_client(work):
         client.transport.sendto(bytes(request))
         await asyncio.wait_for(client.answers.get(), 4)
         await asyncio.sleep(work.pause(0.02, 1))
-
-
-def pystun_client(work):
-    import random
-    import socket
-
-    import stun
-
-    random.seed(work.random.random())
-    asker = socket.socket(socket.AF_INET6 if work.six else socket.AF_INET, socket.SOCK_DGRAM)
-    asker.settimeout(3)
-    stun._initialize()
-    for _ in range(work.count(1, 3)):
-        stun.stun_test(asker, work.host, work.port, None, None, work.pick("", "", "00030004" + "00000000"))
-        work.think(0.01, 0.5)
 
 
 def vncdotool_client(work):

@@ -47,11 +47,11 @@ def coilmq_server(work):
 def stomp_client(work):
     import stomp
 
-    connection = work.pick(stomp.Connection11, stomp.Connection12)([(work.host, work.port)], vhost="")
+    connection = stomp.Connection10([(work.host, work.port)])
     connection.connect(wait=True)
     place = f"/{work.pick('queue', 'topic')}/{work.word()}"
     if work.random.random() < 0.6:
-        connection.subscribe(place, id=1, ack="auto")
+        connection.subscribe(place, ack="auto")
     for _ in range(work.count(1, 15)):
         connection.send(place, work.text(5, 5_000))
         work.think(0.01, 0.5)

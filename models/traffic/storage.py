@@ -1,47 +1,13 @@
-"""PostgreSQL: buenavista; pg8000, asyncpg. MySQL: mysql-mimic; PyMySQL, mysql-connector. Redis: fakeredis, redis-py.
+"""MySQL: mysql-mimic; PyMySQL, mysql-connector. Redis: fakeredis, redis-py.
 Memcached: pymemcache.
 """
 
 from . import main
 
 
-def buenavista_server(work):
-    from buenavista.backends.duckdb import DuckDBConnection
-    from buenavista.postgres import BuenaVistaServer
-
-    import duckdb
-
-    database = duckdb.connect(":memory:")
-    database.execute("create table item as select range as id, 'item ' || range as name, random() as price from range(2000)")
-    BuenaVistaServer((work.host, work.port), DuckDBConnection(database)).serve_forever()
-
-
 def questions(work):
     return [work.pick("select 1", f"select * from item limit {work.size(1, 400)}", "select count(*), sum(price) from item",
                       f"select name from item where id = {work.random.randrange(2000)}") for _ in range(work.count(1, 10))]
-
-
-def pg8000_client(work):
-    import pg8000.native
-
-    connection = pg8000.native.Connection("app", host=work.host, port=work.port, database="shop", password="secret")
-    for question in questions(work):
-        connection.run(question)
-        work.think(0.002, 0.4)
-    connection.close()
-
-
-async def asyncpg_client(work):
-    import asyncio
-
-    import asyncpg
-
-    connection = await asyncpg.connect(host=work.host, port=work.port, user="app", database="shop", password="secret",
-                                       ssl=False, statement_cache_size=0)
-    for question in questions(work):
-        await connection.execute(question)
-        await asyncio.sleep(work.pause(0.002, 0.4))
-    await connection.close()
 
 
 def mimic_server(work):
