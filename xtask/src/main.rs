@@ -6,6 +6,7 @@ mod build;
 mod dist;
 mod flood;
 mod fuzz;
+mod generate;
 mod guest;
 mod image;
 mod label;
@@ -64,6 +65,8 @@ enum Verb {
     Flood(flood::Args),
     /// Let real services and floods run for hours, and see whether memory and descriptors stay what they are
     Soak(soak::Args),
+    /// Make captures of many services whose labels are known by construction
+    Generate(generate::Args),
     /// Label captures by nDPI's payload inspection, for `ntc eval` and training
     Label(label::Arguments),
     /// Make the packages that an operator installs
@@ -109,6 +112,14 @@ fn verb(verb: Verb) -> Result<ExitCode> {
                 None => build::agent(build::Profile::Release)?,
             };
             return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
+        }
+        Verb::Generate(arguments) => {
+            setup::ensure(&[setup::Scope::Generate])?;
+            let ntc = match &arguments.ntc {
+                Some(ntc) => ntc.canonicalize()?,
+                None => build::agent(build::Profile::Release)?,
+            };
+            return generate::main(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
         Verb::Label(arguments) => label::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),

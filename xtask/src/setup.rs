@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
-pub use python::{LABELLING, TRAINING};
+pub use python::{GENERATING, LABELLING, TRAINING};
 pub use unpacked::GUEST_TOOLS;
 
 use crate::workspace;
@@ -43,6 +43,8 @@ pub enum Scope {
     Train,
     /// nDPI, as nfstream brings it
     Label,
+    /// Servers and clients of many protocols, from PyPI
+    Generate,
     /// cargo-deb
     Dist,
 }
@@ -135,6 +137,9 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Label) {
         pieces.push(Box::new(LABELLING));
     }
+    if has(Scope::Generate) {
+        pieces.push(Box::new(GENERATING));
+    }
     pieces
 }
 
@@ -143,8 +148,9 @@ fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
         Scope::Build | Scope::Train | Scope::Label => vec![scope],
         Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
+        Scope::Generate => vec![Scope::Build, Scope::Run, Scope::Label, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
-        Scope::Test => vec![Scope::Build, Scope::Train, scope],
+        Scope::Test => vec![Scope::Build, Scope::Train, Scope::Label, Scope::Generate, scope],
     }
 }
 

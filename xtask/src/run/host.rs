@@ -30,7 +30,7 @@ echo mounted
 exec cat"#;
 
 /// Accounts that the servers drop their privileges to; no password opens any of them.
-const ACCOUNTS: [(&str, u32); 5] =
+pub(crate) const ACCOUNTS: [(&str, u32); 5] =
     [("nobody", 65534), ("sshd", 901), ("dovecot", 902), ("dovenull", 903), ("ftp", 904)];
 
 /// One command line, run on a host.
@@ -193,13 +193,13 @@ impl Drop for Host {
 }
 
 /// Writes the files of `/etc` that every host of the run shares.
-pub(crate) fn write_etc(dir: &Path) -> Result<()> {
+pub(crate) fn write_etc(dir: &Path, accounts: &[(&str, u32)]) -> Result<()> {
     let etc = dir.join("etc");
     let home = dir.join("home");
     let mut passwd = format!("root:x:0:0:root:{}:/bin/sh\n", home.display());
     let mut group = String::from("root:x:0:\n");
     let mut shadow = String::from("root:*:19000:0:99999:7:::\n");
-    for (name, id) in ACCOUNTS {
+    for (name, id) in accounts {
         passwd += &format!("{name}:x:{id}:{id}:{name}:/:/usr/sbin/nologin\n");
         group += &format!("{name}:x:{id}:\n");
         shadow += &format!("{name}:*:19000:0:99999:7:::\n");

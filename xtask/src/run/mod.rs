@@ -8,6 +8,7 @@
 
 pub(crate) mod agent;
 mod board;
+pub(crate) mod capture;
 mod compare;
 pub(crate) mod host;
 pub(crate) mod net;
@@ -24,7 +25,7 @@ use std::{
     io::{BufWriter, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
@@ -34,7 +35,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use board::Board;
 use host::Host;
 use net::{BpfMount, Network, TO_CLIENT, TO_SERVER};
-use process::{Group, Interrupt};
+use process::Interrupt;
 use serde_json::Value;
 use services::Site;
 use summary::{AgentReport, Summary};
@@ -45,6 +46,8 @@ use crate::image;
 
 /// Time after the last client for labels that follow a pause.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Bytes of each packet in the capture that is kept: enough for the headers.
+const SNAPLEN: u32 = 128;
 /// What the shell says of a process that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -109,7 +112,7 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
     let _bpf = BpfMount::ensure()?;
     let temporary = net::temporary_folder()?;
     let dir = temporary.path();
-    host::write_etc(dir)?;
+    host::write_etc(dir, &host::ACCOUNTS)?;
 
     println!("network: client -- router -- server, IPv4 and IPv6");
     let network = Network::create()?;
@@ -122,7 +125,7 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
         interrupt: interrupt.clone(),
     };
     println!("services: starting {}", services::ALL.map(|service| service.name).join(", "));
-    servers.extend(traffic::start_servers(&site)?);
+    servers.extend(services::start(&site)?);
     interrupt.check()?;
 
     let agent = Agent::start(
@@ -133,8 +136,11 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
         |_| true,
         interrupt,
     )?;
-    let capture =
-        args.keep_capture.as_deref().map(|file| start_capture(&network, file, dir, interrupt)).transpose()?;
+    let capture = args
+        .keep_capture
+        .as_deref()
+        .map(|file| capture::start(&network, file, SNAPLEN, dir, interrupt))
+        .transpose()?;
 
     let start = Instant::now();
     let (board, tally, report, classes) = observe(args, &network, &site, agent)?;
@@ -162,7 +168,7 @@ fn observe(
     let mut view = View::open(length);
     let deadline = Instant::now() + length;
     let tally = thread::scope(|scope| {
-        let traffic = scope.spawn(|| traffic::drive(site, deadline));
+        let traffic = scope.spawn(|| traffic::drive(site, &services::ALL, deadline));
         let mut settled = None;
         loop {
             if let Err(error) = book.take(agent.drain()).and_then(|()| agent.check()) {
@@ -184,28 +190,6 @@ fn observe(
     drop(view);
     let report = book.close()?;
     Ok((book.board, tally, report, classes))
-}
-
-/// Starts tcpdump on the client's side of the router and waits until it listens.
-fn start_capture(network: &Network, file: &Path, dir: &Path, interrupt: &Interrupt) -> Result<Group> {
-    let log = dir.join("log/tcpdump.log");
-    let mut command = network.command("router", "tcpdump");
-    command
-        .args(["-Z", "root", "-i", TO_CLIENT, "-s", "128", "-B", "32768", "-w"])
-        .arg(std::path::absolute(file)?)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log)?);
-    let mut capture = Group::spawn(&mut command)?;
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !std::fs::read_to_string(&log)?.contains("listening on") {
-        interrupt.check()?;
-        if capture.try_wait()?.is_some() || Instant::now() > deadline {
-            bail!("tcpdump does not capture: {}", traffic::tail(&log));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(capture)
 }
 
 /// Keeps the agent's lines: the board of flows, the summary, and the file of events.

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use rustix::{
     io::Errno,
+    ioctl::{Opcode, Setter, ioctl, opcode},
     process::{Pid, test_kill_process},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -53,15 +54,29 @@ pub(crate) struct Network {
 impl Network {
     /// Makes client, router and server. The number of this process is in each name: two runs do not meet.
     pub(crate) fn create() -> Result<Self> {
-        Self::of(&ROLES[..3])
+        Self::of(&ROLES[..3], Self::veth)
     }
 
     /// The same with a fourth host, which has a cable of its own to the router.
     pub(crate) fn with_attacker() -> Result<Self> {
-        Self::of(&ROLES)
+        Self::of(&ROLES, Self::veth)
     }
 
-    fn of(roles: &[&str]) -> Result<Self> {
+    /// Client, router and server, where the cable of one host is not joined: its ends, the host's and the router's, are
+    /// TAP devices for the caller to carry frames between.
+    pub(crate) fn with_long_cable(of: &str) -> Result<(Self, [File; 2])> {
+        let mut ends = None;
+        let network = Self::of(&ROLES[..3], |network, host, port| {
+            if host == of {
+                ends = Some([network.tap(host, "eth0")?, network.tap("router", port)?]);
+                return Ok(());
+            }
+            network.veth(host, port)
+        })?;
+        Ok((network, ends.context("no such host")?))
+    }
+
+    fn of(roles: &[&str], mut cable: impl FnMut(&Self, &str, &str) -> Result<()>) -> Result<Self> {
         remove_stale();
         let network = Self { run: std::process::id() };
         for role in roles {
@@ -71,8 +86,7 @@ impl Network {
         network.sysctl("router", &["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"], "1")?;
         for (host, port, near, far) in LINKS.into_iter().filter(|link| roles.contains(&link.0)) {
             let (host_ns, router_ns) = (network.namespace(host), network.namespace("router"));
-            // Made by a process inside, so that no name appears on the machine itself, not even for a moment.
-            network.ip(host, &format!("link add eth0 type veth peer name {port} netns {router_ns}"))?;
+            cable(&network, host, port)?;
             network.connect(&host_ns, "eth0", near)?;
             network.connect(&router_ns, port, far)?;
             let gateways = far.map(|cidr| cidr.split('/').next().unwrap_or_default());
@@ -80,6 +94,30 @@ impl Network {
             network.ip(host, &format!("-6 route add default via {}", gateways[1]))?;
         }
         Ok(network)
+    }
+
+    /// Made by a process inside, so that no name appears on the machine itself, not even for a moment.
+    fn veth(&self, host: &str, port: &str) -> Result<()> {
+        let router = self.namespace("router");
+        self.ip(host, &format!("link add eth0 type veth peer name {port} netns {router}"))
+    }
+
+    /// A device whose frames are read from a file and written to it; gone with the file.
+    fn tap(&self, role: &str, name: &str) -> Result<File> {
+        self.enter(role, || {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/net/tun")
+                .context("opening /dev/net/tun")?;
+            let mut request =
+                TapRequest { name: [0; 16], flags: TapRequest::TAP | TapRequest::NO_HEADER, rest: [0; 22] };
+            request.name[..name.len()].copy_from_slice(name.as_bytes());
+            // SAFETY: TUNSETIFF reads a `struct ifreq`, which is as long as the request and begins as it does.
+            unsafe { ioctl(&file, Setter::<{ TapRequest::SET }, _>::new(request)) }
+                .context("making a TAP device")?;
+            Ok(file)
+        })
     }
 
     /// Name of the namespace of a host.
@@ -153,6 +191,23 @@ impl Network {
         }
         Ok(())
     }
+}
+
+/// `struct ifreq`, as TUNSETIFF reads it (linux/if.h, linux/if_tun.h).
+#[repr(C)]
+struct TapRequest {
+    name: [u8; 16],
+    flags: u16,
+    rest: [u8; 22],
+}
+
+impl TapRequest {
+    /// TUNSETIFF.
+    const SET: Opcode = opcode::write::<std::ffi::c_int>(b'T', 202);
+    /// IFF_TAP.
+    const TAP: u16 = 0x0002;
+    /// IFF_NO_PI.
+    const NO_HEADER: u16 = 0x1000;
 }
 
 /// Moves the calling thread into a network namespace.

@@ -78,7 +78,7 @@ pub(super) struct Percentiles {
 /// A client that did not do what it should.
 #[derive(Serialize)]
 pub(super) struct Failure {
-    service: &'static str,
+    service: String,
     error: String,
 }
 

@@ -11,12 +11,49 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
+    host::Program,
     process::Group,
-    services::{ALL, Endpoint, PEERS, Service, Site, Transport},
+    services::{Site, Transport},
 };
 
 /// How long a server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A service as it is driven: servers that listen, and what a client does again and again.
+pub(crate) trait Workload: Sync {
+    /// Name in logs and messages.
+    fn name(&self) -> &str;
+    /// Ports that are listened on when all servers are up.
+    fn listeners(&self) -> Vec<(Transport, u16)>;
+    /// Writes the configuration and says which servers to start.
+    fn servers(&self, site: &Site) -> Result<Vec<Program>>;
+    /// When a round begins, from the start of all.
+    fn offset(&self, round: usize) -> Duration;
+    /// What the client does in a round, one program after another.
+    fn exchange(&self, site: &Site, round: usize) -> Vec<Program>;
+}
+
+impl<W: Workload> Workload for &W {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn listeners(&self) -> Vec<(Transport, u16)> {
+        (**self).listeners()
+    }
+
+    fn servers(&self, site: &Site) -> Result<Vec<Program>> {
+        (**self).servers(site)
+    }
+
+    fn offset(&self, round: usize) -> Duration {
+        (**self).offset(round)
+    }
+
+    fn exchange(&self, site: &Site, round: usize) -> Vec<Program> {
+        (**self).exchange(site, round)
+    }
+}
 
 /// What the clients did.
 #[derive(Default)]
@@ -24,39 +61,36 @@ pub(crate) struct Tally {
     /// Client programs run.
     pub(crate) runs: usize,
     /// Those that failed, with the service's name and what went wrong.
-    pub(crate) failures: Vec<(&'static str, String)>,
+    pub(crate) failures: Vec<(String, String)>,
 }
 
-/// Configures and starts all servers at once; returns when each listens.
-pub(crate) fn start_servers(site: &Site) -> Result<Vec<Group>> {
+/// The servers of one service, or why they do not serve.
+pub(crate) type Started<'a, W> = (&'a W, Result<Vec<Group>>);
+
+/// Configures and starts all servers at once; returns when each listens or has failed.
+pub(crate) fn start_servers<'a, W: Workload>(site: &Site, services: &'a [W]) -> Vec<Started<'a, W>> {
     thread::scope(|scope| {
         let starting: Vec<_> =
-            ALL.iter().map(|service| (service.name, scope.spawn(move || start(site, service)))).collect();
-        let mut servers = Vec::new();
-        let mut first_error = None;
-        for (name, handle) in starting {
-            match handle.join().map_err(|_| anyhow!("panicked"))?.with_context(|| format!("service {name}")) {
-                Ok(groups) => servers.extend(groups),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        first_error.map_or(Ok(servers), Err)
+            services.iter().map(|service| (service, scope.spawn(move || start(site, service)))).collect();
+        starting
+            .into_iter()
+            .map(|(service, handle)| {
+                let servers = handle.join().unwrap_or_else(|_| Err(anyhow!("panicked")));
+                (service, servers.with_context(|| format!("service {}", service.name())))
+            })
+            .collect()
     })
 }
 
-fn start(site: &Site, service: &Service) -> Result<Vec<Group>> {
-    let log = site.log(service.name, "server");
+fn start(site: &Site, service: &impl Workload) -> Result<Vec<Group>> {
+    let log = site.log(service.name(), "server");
     let mut groups = Vec::new();
-    for program in (service.servers)(site)? {
+    for program in service.servers(site)? {
         groups.push(site.server.spawn(&program, &log).with_context(|| program.line())?);
     }
+    let listeners = service.listeners();
     let deadline = Instant::now() + START_LIMIT;
-    while !service
-        .endpoints
-        .iter()
-        .filter(|endpoint| is_listener(endpoint))
-        .all(|endpoint| listens(site, endpoint))
-    {
+    while !listeners.iter().all(|&(transport, port)| site.server.listens(transport == Transport::Udp, port)) {
         site.interrupt.check()?;
         for group in &mut groups {
             if let Some(status) = group.try_wait()? {
@@ -71,20 +105,11 @@ fn start(site: &Site, service: &Service) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// Ports of data connections come and go; port 20 only calls out.
-fn is_listener(endpoint: &Endpoint) -> bool {
-    endpoint.mask == 0xffff && endpoint.port != 20
-}
-
-fn listens(site: &Site, endpoint: &Endpoint) -> bool {
-    site.server.listens(endpoint.transport == Transport::Udp, endpoint.port)
-}
-
-/// Runs every client until the deadline; both address families in turns.
-pub(crate) fn drive(site: &Site, deadline: Instant) -> Tally {
+/// Runs every client until the deadline.
+pub(crate) fn drive<W: Workload>(site: &Site, services: &[W], deadline: Instant) -> Tally {
     let tally = Mutex::new(Tally::default());
     thread::scope(|scope| {
-        for (number, service) in ALL.iter().enumerate() {
+        for (number, service) in services.iter().enumerate() {
             let tally = &tally;
             scope.spawn(move || repeat(site, service, number, deadline, tally));
         }
@@ -92,20 +117,17 @@ pub(crate) fn drive(site: &Site, deadline: Instant) -> Tally {
     tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn repeat(site: &Site, service: &Service, number: usize, deadline: Instant, tally: &Mutex<Tally>) {
-    let log = site.log(service.name, "client");
-    let interval = Duration::from_secs_f64(service.interval);
+fn repeat(site: &Site, service: &impl Workload, number: usize, deadline: Instant, tally: &Mutex<Tally>) {
+    let log = site.log(service.name(), "client");
     // Services begin one after the other, not all in the same instant.
     let begin = Instant::now() + Duration::from_millis(40) * u32::try_from(number).unwrap_or_default();
     for round in 0.. {
-        let start = begin + interval * round;
+        let start = begin + service.offset(round);
         // Also where the round before took longer than its interval: rounds are not made up for after the end.
         if start.max(Instant::now()) >= deadline || !site.interrupt.sleep_until(start) {
             return;
         }
-        let round = round as usize;
-        let peer = &PEERS[round % PEERS.len()];
-        for program in (service.exchange)(site, peer, round / PEERS.len()) {
+        for program in service.exchange(site, round) {
             let result = site.client.run(&program, &log, &site.interrupt);
             if site.interrupt.raised() {
                 return;
@@ -113,7 +135,7 @@ fn repeat(site: &Site, service: &Service, number: usize, deadline: Instant, tall
             let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tally.runs += 1;
             if let Err(error) = result {
-                tally.failures.push((service.name, format!("{error:#}: {}", tail(&log))));
+                tally.failures.push((service.name().to_owned(), format!("{error:#}: {}", tail(&log))));
             }
         }
     }

@@ -84,7 +84,7 @@ impl Packages {
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Label => packages.extend(LABELLING),
                 Scope::Dist => packages.extend(ONNX_RUNTIME),
-                Scope::Lint => {}
+                Scope::Lint | Scope::Generate => {}
             }
         }
         let mut seen = BTreeSet::new();

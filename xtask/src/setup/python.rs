@@ -1,4 +1,5 @@
-//! Python environments: of the training package in `models/`, of the labelling beside it, and of the tests.
+//! Python environments: of the training package in `models/`, of labelling and generated traffic
+//! beside it, and of the tests.
 
 use std::{fs, path::PathBuf};
 
@@ -36,6 +37,14 @@ pub const LABELLING: Environment = Environment {
     requirements: "models/labelling.txt",
     sees_system: false,
     why: "labels captures by nDPI's payload inspection (models/labelling.txt)",
+};
+
+/// Servers and clients of many protocols.
+pub const GENERATING: Environment = Environment {
+    folder: "generating",
+    requirements: "models/generating.txt",
+    sees_system: false,
+    why: "serves and asks in generated traffic (models/generating.txt)",
 };
 
 /// Schemathesis, which reads the OpenAPI document and asks what it allows and what it does not.

@@ -126,7 +126,7 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
     let _bpf = BpfMount::ensure()?;
     let temporary = net::temporary_folder()?;
     let dir = temporary.path();
-    host::write_etc(dir)?;
+    host::write_etc(dir, &host::ACCOUNTS)?;
     println!("network: client -- router -- server, IPv4 and IPv6, and an attacker");
     let network = Network::with_attacker()?;
     shaping::install(&network)?;
@@ -139,7 +139,7 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
         interrupt: interrupt.clone(),
     };
     println!("services: starting {}", services::ALL.map(|service| service.name).join(", "));
-    servers.extend(traffic::start_servers(&site)?);
+    servers.extend(services::start(&site)?);
     let source = Source::new(&network, object)?;
     let agent = flood::start_agent(&network, ntc, dir, interrupt)?;
     let live = Live::start(&network, LIVE)?;
@@ -161,7 +161,7 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
         progress: Progress::new(args.duration),
     };
     let (outcome, tally) = thread::scope(|scope| {
-        let traffic = scope.spawn(|| traffic::drive(&site, deadline));
+        let traffic = scope.spawn(|| traffic::drive(&site, &services::ALL, deadline));
         let outcome = watch.until(deadline, interrupt);
         if outcome.is_err() {
             interrupt.raise();

@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site};
 /// Directory look-ups and changes.
 pub(super) const LDAP: Service = Service {
     name: "ldap",
+    implementations: &["slapd", "ldapsearch", "ldapwhoami", "ldapmodify"],
     packages: &["slapd", "ldap-utils"],
     endpoints: &[Endpoint::tcp(389, "LDAP")],
     servers: serve,

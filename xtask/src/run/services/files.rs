@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site, Transport, sized_files};
 /// File transfer with a data connection of its own, up and down, passive and active.
 pub(super) const FTP: Service = Service {
     name: "ftp",
+    implementations: &["vsftpd", "curl"],
     packages: &["vsftpd", "curl"],
     endpoints: &[
         Endpoint::tcp(21, "FTP_CONTROL"),
@@ -21,6 +22,7 @@ pub(super) const FTP: Service = Service {
 /// Trivial file transfer; the server answers from a port of its own.
 pub(super) const TFTP: Service = Service {
     name: "tftp",
+    implementations: &["in.tftpd", "curl"],
     packages: &["tftpd-hpa", "curl"],
     endpoints: &[Endpoint::udp(69, "TFTP"), Endpoint::range(Transport::Udp, 0x7600, "TFTP")],
     servers: serve_tftp,
@@ -31,6 +33,7 @@ pub(super) const TFTP: Service = Service {
 /// Bulk transfer: whole folders, then only what differs.
 pub(super) const RSYNC: Service = Service {
     name: "rsync",
+    implementations: &["rsync"],
     packages: &["rsync"],
     endpoints: &[Endpoint::tcp(873, "RSYNC")],
     servers: serve_rsync,

@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site, noise};
 /// Mail sent.
 pub(super) const SMTP: Service = Service {
     name: "smtp",
+    implementations: &["aiosmtpd", "curl"],
     packages: &["python3", "python3-aiosmtpd", "curl"],
     endpoints: &[Endpoint::tcp(25, "SMTP")],
     servers: serve_smtp,
@@ -17,6 +18,7 @@ pub(super) const SMTP: Service = Service {
 /// Mail fetched.
 pub(super) const POP3: Service = Service {
     name: "pop3",
+    implementations: &["dovecot", "curl"],
     packages: &["dovecot-core", "dovecot-pop3d", "curl"],
     endpoints: &[Endpoint::tcp(110, "POP3")],
     servers: serve_pop3,

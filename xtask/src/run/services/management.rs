@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site, sized_files};
 /// Network time. Nobody's clock is set: the server does not control one, the clients only ask.
 pub(super) const NTP: Service = Service {
     name: "ntp",
+    implementations: &["chronyd", "ntpdig"],
     packages: &["chrony", "ntpsec-ntpdig"],
     endpoints: &[Endpoint::udp(123, "NTP")],
     servers: serve_ntp,
@@ -17,6 +18,7 @@ pub(super) const NTP: Service = Service {
 /// Remote shell and file copy.
 pub(super) const SSH: Service = Service {
     name: "ssh",
+    implementations: &["sshd", "ssh", "scp"],
     packages: &["openssh-server", "openssh-sftp-server", "openssh-client"],
     endpoints: &[Endpoint::tcp(22, "SSH")],
     servers: serve_ssh,
@@ -27,6 +29,7 @@ pub(super) const SSH: Service = Service {
 /// Network management.
 pub(super) const SNMP: Service = Service {
     name: "snmp",
+    implementations: &["snmpd", "snmpget", "snmpwalk", "snmpbulkwalk", "snmpgetnext", "snmpbulkget"],
     packages: &["snmpd", "snmp"],
     endpoints: &[Endpoint::udp(161, "SNMP")],
     servers: serve_snmp,

@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site};
 /// Publish and subscribe.
 pub(super) const MQTT: Service = Service {
     name: "mqtt",
+    implementations: &["mosquitto", "mosquitto_pub", "mosquitto_sub"],
     packages: &["mosquitto", "mosquitto-clients"],
     endpoints: &[Endpoint::tcp(1883, "MQTT")],
     servers: serve_mqtt,
@@ -17,6 +18,7 @@ pub(super) const MQTT: Service = Service {
 /// Constrained devices.
 pub(super) const COAP: Service = Service {
     name: "coap",
+    implementations: &["coap-server-notls", "coap-client-notls"],
     packages: &["libcoap3-bin"],
     endpoints: &[Endpoint::udp(5683, "COAP")],
     servers: serve_coap,

@@ -13,14 +13,17 @@ mod web;
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::{
     host::{Host, Program},
     net::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6},
-    process::Interrupt,
+    process::{Group, Interrupt},
+    traffic::{self, Workload},
 };
 
 /// All services, in the order of the summary.
@@ -48,6 +51,9 @@ pub(crate) const ALL: [&Service; 17] = [
 pub(crate) struct Service {
     /// Name in logs and messages.
     pub(crate) name: &'static str,
+    /// Programs and libraries that speak: `cargo xtask generate` uses none of them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares the two"))]
+    pub(crate) implementations: &'static [&'static str],
     /// Debian packages of server and client.
     pub(crate) packages: &'static [&'static str],
     /// Whose flows are whose.
@@ -60,8 +66,34 @@ pub(crate) struct Service {
     pub(crate) interval: f64,
 }
 
+impl Workload for Service {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Ports of data connections come and go; port 20 only calls out.
+    fn listeners(&self) -> Vec<(Transport, u16)> {
+        let listens = |endpoint: &&Endpoint| endpoint.mask == 0xffff && endpoint.port != 20;
+        self.endpoints.iter().filter(listens).map(|endpoint| (endpoint.transport, endpoint.port)).collect()
+    }
+
+    fn servers(&self, site: &Site) -> Result<Vec<Program>> {
+        (self.servers)(site)
+    }
+
+    fn offset(&self, round: usize) -> Duration {
+        Duration::from_secs_f64(self.interval * round as f64)
+    }
+
+    /// Both address families in turns.
+    fn exchange(&self, site: &Site, round: usize) -> Vec<Program> {
+        (self.exchange)(site, &PEERS[round % PEERS.len()], round / PEERS.len())
+    }
+}
+
 /// Transport protocol of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
     /// TCP.
     Tcp,
@@ -128,19 +160,19 @@ pub(crate) struct Site {
 
 impl Site {
     /// Folder of a service, made on first use.
-    fn folder(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.dir.join(name);
         fs::create_dir_all(&folder)?;
         Ok(folder)
     }
 
     /// Path in the folder of a service, for a command line.
-    fn path(&self, service: &str, file: &str) -> String {
+    pub(crate) fn path(&self, service: &str, file: &str) -> String {
         self.dir.join(service).join(file).display().to_string()
     }
 
     /// Writes a file into the folder of a service; its path.
-    fn write(&self, service: &str, file: &str, content: impl AsRef<[u8]>) -> Result<String> {
+    pub(crate) fn write(&self, service: &str, file: &str, content: impl AsRef<[u8]>) -> Result<String> {
         let path = self.folder(service)?.join(file);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -150,7 +182,7 @@ impl Site {
     }
 
     /// Runs a step of the preparation on the server.
-    fn prepare(&self, service: &str, program: &Program) -> Result<()> {
+    pub(crate) fn prepare(&self, service: &str, program: &Program) -> Result<()> {
         self.server.run(program, &self.log(service, "prepare"), &self.interrupt)
     }
 
@@ -205,6 +237,13 @@ fn noise(length: usize) -> Vec<u8> {
             state.to_le_bytes()[0]
         })
         .collect()
+}
+
+/// Starts all servers; an error if one does not serve.
+pub(crate) fn start(site: &Site) -> Result<Vec<Group>> {
+    let servers: Result<Vec<_>> =
+        traffic::start_servers(site, &ALL).into_iter().map(|(_, servers)| servers).collect();
+    Ok(servers?.into_iter().flatten().collect())
 }
 
 /// A folder of files of these sizes in bytes, named `1`, `2` ...

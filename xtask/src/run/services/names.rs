@@ -7,6 +7,7 @@ use super::{Endpoint, Peer, Program, Service, Site};
 /// Name service, over UDP and now and then TCP.
 pub(super) const DNS: Service = Service {
     name: "dns",
+    implementations: &["dnsmasq", "dig"],
     packages: &["dnsmasq-base", "bind9-dnsutils"],
     endpoints: &[Endpoint::udp(53, "DNS"), Endpoint::tcp(53, "DNS")],
     servers: serve,

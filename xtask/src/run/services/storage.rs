@@ -10,6 +10,7 @@ const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// SQL over the network.
 pub(super) const POSTGRESQL: Service = Service {
     name: "postgresql",
+    implementations: &["postgres", "psql"],
     packages: &["postgresql-15", "postgresql-client-15"],
     endpoints: &[Endpoint::tcp(5432, "PostgreSQL")],
     servers: serve,

@@ -10,6 +10,7 @@ const MEDIA: u16 = 0x7700;
 /// Calls: signalling on port 5060, speech both ways on a media port.
 pub(super) const SIP: Service = Service {
     name: "sip",
+    implementations: &["sipp"],
     packages: &["sip-tester"],
     endpoints: &[Endpoint::udp(5060, "SIP"), Endpoint::range(Transport::Udp, MEDIA, "RTP")],
     servers: serve_sip,
@@ -20,6 +21,7 @@ pub(super) const SIP: Service = Service {
 /// Address discovery, as telephones and browsers do it.
 pub(super) const STUN: Service = Service {
     name: "stun",
+    implementations: &["turnserver", "turnutils_stunclient"],
     packages: &["coturn"],
     endpoints: &[Endpoint::udp(3478, "STUN")],
     servers: serve_stun,

@@ -10,6 +10,7 @@ const SIZES: [usize; 7] = [300, 2_000, 14_000, 60_000, 250_000, 1_500_000, 12_00
 /// Plain HTTP.
 pub(super) const HTTP: Service = Service {
     name: "http",
+    implementations: &["nginx", "curl"],
     packages: &["nginx-light", "curl"],
     endpoints: &[Endpoint::tcp(80, "HTTP")],
     servers: serve_http,
@@ -20,6 +21,7 @@ pub(super) const HTTP: Service = Service {
 /// HTTP over TLS, versions 1.2 and 1.3, HTTP/1.1 and HTTP/2.
 pub(super) const HTTPS: Service = Service {
     name: "https",
+    implementations: &["nginx", "curl"],
     packages: &["nginx-light", "openssl", "curl"],
     endpoints: &[Endpoint::tcp(443, "TLS")],
     servers: serve_https,

@@ -1,0 +1,265 @@
+"""SSH: asyncssh, paramiko. Telnet: telnetlib3, telnetlib. SNMP: pysnmp, puresnmp. RADIUS: pyrad. Syslog: the standard
+library. LDAP: ldaptor, ldap3.
+"""
+
+from . import main
+
+
+async def asyncssh_server(work):
+    import asyncio
+
+    import asyncssh
+
+    class Open(asyncssh.SSHServer):
+        def begin_auth(self, _):
+            return True
+
+        def password_auth_supported(self):
+            return True
+
+        def validate_password(self, *_):
+            return True
+
+    async def shell(process):
+        if process.command:
+            process.stdout.write(work.text(5, 30_000))
+        else:
+            process.stdout.write("$ ")
+            async for line in process.stdin:
+                if line.strip() == "exit":
+                    break
+                process.stdout.write(work.text(2, 2_000) + "\n$ ")
+        process.exit(0)
+
+    await asyncssh.create_server(Open, work.host, work.port, process_factory=shell, sftp_factory=True,
+                                 server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")])
+    await asyncio.Event().wait()
+
+
+async def asyncssh_client(work):
+    import asyncio
+
+    import asyncssh
+
+    async with asyncssh.connect(work.host, work.port, known_hosts=None, username="root", password="secret") as connection:
+        kind = work.random.random()
+        if kind < 0.4:
+            for _ in range(work.count(1, 4)):
+                await connection.run(work.pick("uptime", "ls -l", "dmesg", "cat /etc/motd"))
+                await asyncio.sleep(work.pause())
+        elif kind < 0.7:
+            async with connection.create_process(term_type="xterm") as process:
+                for _ in range(work.count(1, 10)):
+                    for letter in work.word():
+                        process.stdin.write(letter)
+                        await asyncio.sleep(work.pause(0.02, 0.3))
+                    process.stdin.write("\n")
+                    await asyncio.sleep(work.pause(0.05, 0.8))
+                process.stdin.write("exit\n")
+        else:
+            async with connection.start_sftp_client() as files:
+                await files.get(str(work.file()), "/dev/null")
+
+
+def paramiko_client(work):
+    """`key FILE` after the name logs in by key."""
+    import paramiko
+
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    how = {"key_filename": work.more[1]} if work.more else {"password": "secret"}
+    client.connect(work.host, work.port, "root", timeout=10, allow_agent=False, look_for_keys=False, **how)
+    for _ in range(work.count(1, 4)):
+        _, out, _ = client.exec_command(work.pick("uptime", "ls -l /usr/bin", "cat /etc/services", "echo hello"))
+        out.read()
+        work.think()
+    client.close()
+
+
+async def telnetlib3_server(work):
+    import asyncio
+
+    import telnetlib3
+
+    async def shell(reader, writer):
+        writer.write("login: ")
+        while True:
+            line = await reader.readline()
+            if not line or line.strip() in ("exit", "quit"):
+                break
+            writer.write(work.text(2, 1_500).replace("\n", "\r\n") + "\r\n> ")
+            await writer.drain()
+        writer.close()
+
+    await telnetlib3.create_server(work.host, work.port, shell=shell, connect_maxwait=0.5)
+    await asyncio.Event().wait()
+
+
+def telnetlib_client(work):
+    """The standard library's, which Python 3.13 no longer has. It types letter by letter."""
+    import telnetlib
+
+    connection = telnetlib.Telnet(work.host, work.port, timeout=10)
+    for _ in range(work.count(2, 9)):
+        connection.read_very_eager()
+        for letter in work.word():
+            connection.write(letter.encode())
+            work.think(0.01, 0.25)
+        connection.write(b"\r\n")
+        work.think(0.05, 0.8)
+        connection.read_very_eager()
+    connection.write(b"exit\r\n")
+    try:
+        connection.read_all()
+    except (EOFError, TimeoutError, ConnectionResetError):
+        pass
+
+
+def pysnmp_agent(work):
+    from pysnmp.carrier.asyncio.dgram import udp, udp6
+    from pysnmp.entity import config, engine
+    from pysnmp.entity.rfc3413 import cmdrsp, context
+
+    agent = engine.SnmpEngine()
+    transport = udp6.Udp6AsyncioTransport() if work.six else udp.UdpAsyncioTransport()
+    config.add_transport(agent, (udp6 if work.six else udp).DOMAIN_NAME,
+                         transport.open_server_mode((work.host, work.port)))
+    config.add_v1_system(agent, "area", "public")
+    for version in (1, 2):
+        config.add_vacm_user(agent, version, "area", "noAuthNoPriv", readSubTree=(1, 3, 6), writeSubTree=(1, 3, 6))
+    served = context.SnmpContext(agent)
+    for responder in (cmdrsp.GetCommandResponder, cmdrsp.NextCommandResponder, cmdrsp.BulkCommandResponder):
+        responder(agent, served)
+    agent.transport_dispatcher.job_started(1)
+    agent.transport_dispatcher.run_dispatcher()
+
+
+async def puresnmp_client(work):
+    import asyncio
+
+    from puresnmp import V1, V2C, Client, ObjectIdentifier, PyWrapper
+    from puresnmp.transport import send_udp
+
+    base = "1.3.6.1.2.1.1"
+    version = work.pick(V1, V2C, V2C)
+    client = PyWrapper(Client(work.host, version("public"), port=work.port, sender=send_udp))
+    kind = work.random.random()
+    if kind < 0.5:
+        for _ in range(work.count(1, 4)):
+            await client.get(f"{base}.{work.pick(1, 2, 4, 5, 6)}.0")
+            await asyncio.sleep(work.pause(0.002, 0.3))
+    elif kind < 0.8 or version is V1:
+        async for _ in client.walk(work.pick(base, "1.3.6.1.2.1.11")):
+            pass
+    else:
+        await client.bulkget([], [base, "1.3.6.1.2.1.11"], max_list_size=work.count(2, 12))
+
+
+DICTIONARY = """ATTRIBUTE User-Name 1 string
+ATTRIBUTE User-Password 2 string
+ATTRIBUTE NAS-IP-Address 4 ipaddr
+ATTRIBUTE NAS-Port 5 integer
+ATTRIBUTE Service-Type 6 integer
+ATTRIBUTE Reply-Message 18 string
+ATTRIBUTE Called-Station-Id 30 string
+ATTRIBUTE Calling-Station-Id 31 string
+ATTRIBUTE NAS-Identifier 32 string
+"""
+
+
+def dictionary():
+    import io
+
+    from pyrad.dictionary import Dictionary
+
+    return Dictionary(io.StringIO(DICTIONARY))
+
+
+def pyrad_server(work):
+    from pyrad import packet, server
+
+    class Server(server.Server):
+        def HandleAuthPacket(self, request):
+            reply = self.CreateReplyPacket(request, **{"Reply-Message": work.text(2, 120)})
+            reply.code = work.pick(packet.AccessAccept, packet.AccessAccept, packet.AccessReject)
+            self.SendReplyPacket(request.fd, reply)
+
+    running = Server(dict=dictionary(), addresses=[work.host], authport=work.port, acct_enabled=False)
+    running.hosts[work.more[0]] = server.RemoteHost(work.more[0], b"secret", "client")
+    running.Run()
+
+
+def pyrad_client(work):
+    from pyrad.client import Client
+    from pyrad.packet import AccessRequest
+
+    client = Client(server=work.host, authport=work.port, secret=b"secret", dict=dictionary())
+    client.timeout = 3
+    for _ in range(work.count(1, 4)):
+        request = client.CreateAuthPacket(code=AccessRequest, User_Name=work.pick("bob", work.word()))
+        request["User-Password"] = request.PwCrypt(work.pick("secret", work.word()))
+        request["NAS-IP-Address"] = "192.0.2.2"
+        request["NAS-Port"] = work.random.randrange(100)
+        if work.random.random() < 0.5:
+            request["Calling-Station-Id"], request["Called-Station-Id"] = "00-11-22-33-44-55", work.word()
+        client.SendPacket(request)
+        work.think(0.01, 0.5)
+
+
+def syslog_client(work):
+    """`tcp` after the name for a stream."""
+    import logging
+    import logging.handlers
+    import socket
+
+    kind = socket.SOCK_STREAM if "tcp" in work.more else socket.SOCK_DGRAM
+    handler = logging.handlers.SysLogHandler((work.host, work.port), facility=work.random.randrange(24), socktype=kind)
+    handler.ident = f"{work.word()}[{work.random.randrange(9999)}]: "
+    if kind == socket.SOCK_STREAM:
+        handler.append_nul = False
+        handler.setFormatter(logging.Formatter("%(message)s\n"))
+    log = logging.getLogger("sys")
+    log.addHandler(handler)
+    for _ in range(work.count(1, 20)):
+        log.error(work.text(10, 500).replace("\n", " "))
+        work.think(0.002, 0.6)
+    handler.close()
+
+
+def ldaptor_server(work):
+    from ldaptor.inmemory import ReadOnlyInMemoryLDAPEntry
+    from ldaptor.interfaces import IConnectedLDAPEntry
+    from ldaptor.protocols.ldap.ldapserver import LDAPServer
+    from twisted.internet import protocol, reactor
+    from twisted.python.components import registerAdapter
+
+    top = ReadOnlyInMemoryLDAPEntry("dc=net", {"objectClass": ["dcObject"], "dc": ["net"]})
+    people = top.addChild("ou=people", {"objectClass": ["organizationalUnit"], "ou": ["people"]})
+    for number in range(80):
+        people.addChild(f"uid=user{number}", {
+            "objectClass": ["inetOrgPerson"], "uid": [f"user{number}"], "cn": [work.word()], "sn": [work.word()],
+            "mail": [f"user{number}@example.net"], "description": [work.text(5, 200)], "userPassword": ["secret"]})
+
+    class Factory(protocol.ServerFactory):
+        protocol = LDAPServer
+        root = top
+
+    registerAdapter(lambda factory: factory.root, Factory, IConnectedLDAPEntry)
+    reactor.listenTCP(work.port, Factory(), interface=work.host)
+    reactor.run()
+
+
+def ldap3_client(work):
+    from ldap3 import ALL_ATTRIBUTES, NONE, SUBTREE, Connection, Server
+
+    user = f"uid=user{work.random.randrange(80)},ou=people,dc=net"
+    named = {"user": user, "password": "secret"} if work.random.random() < 0.5 else {}
+    with Connection(Server(work.host, work.port, get_info=NONE), **named, receive_timeout=10) as connection:
+        for _ in range(work.count(1, 6)):
+            question = work.pick(f"(uid=user{work.random.randrange(80)})", "(objectClass=inetOrgPerson)", "(sn=a*)")
+            connection.search("ou=people,dc=net", question, SUBTREE, attributes=work.pick(["mail"], ALL_ATTRIBUTES))
+            work.think(0.005, 0.5)
+
+
+if __name__ == "__main__":
+    main(globals())

@@ -1,0 +1,76 @@
+"""DNS: dnslib serves, dnspython asks. NTP: ntplib asks."""
+
+from . import main
+
+NAMES = ("www", "static", "api", "mail", "ns1", "cdn", "login", "update", "telemetry", "img", "db", "intranet")
+
+
+def dnslib(work):
+    """Answers for a zone, over UDP and TCP, with answers of many sizes."""
+    import random
+    import time
+
+    from dnslib import QTYPE, RR
+    from dnslib.server import BaseResolver, DNSServer
+
+    class Zone(BaseResolver):
+        def resolve(self, request, _):
+            reply = request.reply()
+            name = str(request.q.qname)
+            draw = random.Random(name)
+            kind = QTYPE[request.q.qtype]
+            if draw.random() < 0.15:
+                reply.header.rcode = 3
+            elif kind == "AAAA":
+                reply.add_answer(*RR.fromZone(f"{name} 60 AAAA 2001:db8:2::{draw.randint(1, 999)}"))
+            elif kind == "TXT":
+                reply.add_answer(*RR.fromZone(f'{name} 60 TXT "{"k" * draw.randint(5, 240)}"'))
+            elif kind == "MX":
+                for number in range(draw.randint(1, 4)):
+                    reply.add_answer(*RR.fromZone(f"{name} 60 MX {number} mx{number}.{name}"))
+            else:
+                for number in range(draw.randint(1, 6)):
+                    reply.add_answer(*RR.fromZone(f"{name} 60 A 198.51.100.{draw.randint(1, 250)}"))
+            return reply
+
+    for tcp in (False, True):
+        DNSServer(Zone(), address=work.host, port=work.port, tcp=tcp,
+                  server=sixfold(tcp) if work.six else None).start_thread()
+    while True:
+        time.sleep(60)
+
+
+def sixfold(tcp):
+    import socket
+
+    from dnslib.server import TCPServer, UDPServer
+
+    base = TCPServer if tcp else UDPServer
+    return type("Six", (base,), {"address_family": socket.AF_INET6})
+
+
+def dnspython(work):
+    """A burst of questions, each from a socket of its own."""
+    import dns.message
+    import dns.query
+
+    for _ in range(work.count(1, 8)):
+        name = f"{work.pick(*NAMES)}.{work.pick('example.net', 'example.org', 'corp.example.com')}"
+        query = dns.message.make_query(name, work.pick("A", "A", "AAAA", "TXT", "MX", "HTTPS"),
+                                       use_edns=work.pick(None, 0), want_dnssec=work.pick(False, False, True))
+        ask = dns.query.tcp if work.random.random() < 0.15 else dns.query.udp
+        ask(query, work.host, port=work.port, timeout=4)
+        work.think(0.002, 0.3)
+
+
+def ntplib(work):
+    """A few samples, as a clock is set."""
+    from ntplib import NTPClient
+
+    for _ in range(work.count(1, 4)):
+        NTPClient().request(work.host, version=work.pick(2, 3, 4), port=work.port, timeout=4)
+        work.think(0.05, 1.5)
+
+
+if __name__ == "__main__":
+    main(globals())
