@@ -398,6 +398,10 @@ pub enum ModelAction {
 
 /// `ntc flows`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "A flow is shown if all that is given holds. STAGE provisional: more packets may change the label.\n\n\
+    Examples:\n  ntc flows --class realtime --watch\n  ntc flows --address 192.0.2.10 --format json"
+)]
 pub struct FlowsArgs {
     /// Only this service or protocol, by nDPI's name
     #[arg(long, env = "NTC_SERVICE", value_name = "NAME")]
@@ -563,6 +567,10 @@ pub struct QdiscArgs {
 
 /// `ntc top`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Keys: 1 to 4 and Tab change what is shown, s the order, / the filter; ? tells all of them, q leaves.\n\
+    It asks by the agent's Unix socket, so run it as root or as somebody whom the socket's mode lets in."
+)]
 pub struct TopArgs {
     /// The agent's socket; otherwise the one that belongs to the pin directory
     #[arg(long, env = "NTC_API_SOCKET", value_name = "FILE")]

@@ -14,14 +14,24 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        family::{Family, MetricConstructor},
+        histogram::{Histogram, exponential_buckets},
+    },
+};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::{
+    batch::BATCH_FLOWS,
     classify::{Answer, Bundle, BundleError, Model, ModelError, Place, Store, manifest::Manifest},
     event::{Event, ModelEvent},
+    features::FLOW_VALUES,
 };
 
 /// A model that was asked for and is not taken.
@@ -57,9 +67,43 @@ struct State {
     waiting: Option<(Model, Loaded)>,
 }
 
+/// Calls of the model by size.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Batch {
+    /// Flows that each answered.
+    batch: &'static str,
+}
+
+impl Batch {
+    const fn of(flows: usize) -> Self {
+        const { assert!(BATCH_FLOWS == 32, "the last name") };
+        let batch = match flows {
+            0..=1 => "1",
+            2..=8 => "2-8",
+            _ => "9-32",
+        };
+        Self { batch }
+    }
+}
+
+/// Makes the histogram of calls of a size.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallTimes;
+
+impl MetricConstructor<Histogram> for CallTimes {
+    fn new_metric(&self) -> Histogram {
+        // 20 us to 330 ms: a flow costs some 20 us in a full batch (docs/benchmarks.md), and a busy processor takes turns.
+        Histogram::new(exponential_buckets(0.000_02, 2.0, 15))
+    }
+}
+
+/// Seconds that calls of the model took.
+pub type Times = Family<Batch, Histogram, CallTimes>;
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    times: Times,
     /// There is one waiting: looked at before each batch.
     is_waiting: AtomicBool,
     /// One load at a time.
@@ -107,6 +151,7 @@ pub fn pair(bundle: &Bundle, model: Model, store: Store, onnxruntime: Option<Pat
     let state = State { history: vec![loaded.clone()], waiting: None };
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
+        times: Times::new_with_constructor(CallTimes),
         is_waiting: AtomicBool::new(false),
         loading: Mutex::new(()),
         events: OnceLock::new(),
@@ -126,6 +171,11 @@ impl Switch {
     /// The model that answers now.
     pub fn current(&self) -> Option<Loaded> {
         self.shared.state().history.last().cloned()
+    }
+
+    /// How long calls of the model took since the start.
+    pub fn times(&self) -> Times {
+        self.shared.times.clone()
     }
 
     /// The model of an epoch, if it was loaded since the start.
@@ -225,7 +275,7 @@ impl Running {
                 self.before = Some((model, std::mem::replace(&mut self.loaded, loaded)));
             }
         }
-        let Err(error) = self.model.classify(features, answers) else {
+        let Err(error) = self.call(features, answers) else {
             self.before = None;
             return Ok(());
         };
@@ -235,14 +285,23 @@ impl Running {
         self.model = model;
         self.shared.state().history.retain(|known| known.epoch != failed.epoch);
         self.shared.tell("rolled back", error.to_string());
-        self.model.classify(features, answers)
+        self.call(features, answers)
+    }
+
+    fn call(&mut self, features: &[f32], answers: &mut Vec<Answer>) -> Result<(), ModelError> {
+        let start = Instant::now();
+        let outcome = self.model.classify(features, answers);
+        if outcome.is_ok() {
+            let batch = Batch::of(features.len() / FLOW_VALUES);
+            self.shared.times.get_or_create(&batch).observe(start.elapsed().as_secs_f64());
+        }
+        outcome
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::FLOW_VALUES;
 
     fn shipped() -> (Bundle, Model) {
         let bundle = Bundle::shipped().expect("whole");

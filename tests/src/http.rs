@@ -1,10 +1,14 @@
 //! Real HTTP by a program of others: curl.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -57,7 +61,10 @@ impl Answer {
 
 /// Who asks: curl with its options.
 #[derive(Clone, Debug)]
-pub struct Asker(Vec<String>);
+pub struct Asker {
+    words: Vec<String>,
+    answered: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Asker {
     /// By the Unix socket of a link's agent.
@@ -67,24 +74,40 @@ impl Asker {
 
     /// By a Unix socket.
     pub fn socket(path: &Path) -> Self {
-        Self(["curl", "--unix-socket", &path.display().to_string()].map(Into::into).to_vec())
+        Self::of(["curl", "--unix-socket", &path.display().to_string()].into_iter())
     }
 
     /// By TCP, inside a namespace.
     pub fn inside(namespace: &Namespace, options: &[&str]) -> Self {
         let net = format!("--net=/run/netns/{}", namespace.name());
         let words = ["nsenter", &net, "curl"].into_iter().chain(options.iter().copied());
-        Self(words.map(Into::into).collect())
+        Self::of(words)
+    }
+
+    fn of<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+        Self { words: words.map(Into::into).collect(), answered: Arc::default() }
     }
 
     /// Run by another command (`setpriv`).
     pub fn by(&self, command: &[&str]) -> Self {
-        Self(command.iter().map(|word| (*word).to_owned()).chain(self.0.iter().cloned()).collect())
+        Self::of(command.iter().copied().chain(self.words.iter().map(String::as_str)))
+    }
+
+    /// Operations that were asked for and answered with success, as `GET /v1/flows`.
+    pub fn answered(&self) -> BTreeSet<String> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, url: &str, options: &[&str]) {
+        let named = options.iter().skip_while(|option| **option != "--request").nth(1);
+        let method = named.copied().unwrap_or(if options.contains(&"--data") { "POST" } else { "GET" });
+        let path = url.split('?').next().unwrap_or_default();
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{method} {path}"));
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.0[0]);
-        command.args(&self.0[1..]).args(["--silent", "--show-error", "--globoff"]);
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(["--silent", "--show-error", "--globoff"]);
         command
     }
 
@@ -105,6 +128,9 @@ impl Asker {
         };
         let (head, body) = text.split_once("\r\n\r\n").context("no header")?;
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        if (200..300).contains(&status) {
+            self.note(url, options);
+        }
         Ok(Answer { status, headers: head.to_owned(), body: body.to_owned() })
     }
 
@@ -144,6 +170,7 @@ impl Asker {
         std::thread::spawn(move || {
             let _ = read(stdout, |event| sender.send(event).is_ok());
         });
+        self.note(url, options);
         Ok(Stream { child, events })
     }
 }

@@ -87,7 +87,8 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Setup(arguments) => setup::main(&arguments),
         Verb::Build(arguments) => build::main(&arguments),
         Verb::Run(arguments) => {
-            setup::ensure(&[setup::Scope::Run])?;
+            let page = arguments.pictures.iter().map(|_| setup::Scope::Page);
+            setup::ensure(&[setup::Scope::Run].into_iter().chain(page).collect::<Vec<_>>())?;
             let ntc = build::agent(build::Profile::Release)?;
             return run::run(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }

@@ -6,6 +6,7 @@
 mod apt;
 mod cargo_tool;
 mod guest;
+mod node;
 mod onnxruntime;
 mod python;
 mod rust_components;
@@ -35,6 +36,8 @@ pub enum Scope {
     Run,
     /// What the tests use, those of the training package included
     Test,
+    /// Chromium and Playwright, which drive the agent's page
+    Page,
     /// qemu, and Debian's kernel to run in it
     Guest,
     /// cargo-deny
@@ -117,6 +120,9 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Run) || has(Scope::Test) || has(Scope::Dist) {
         pieces.push(Box::new(onnxruntime::OnnxRuntime));
     }
+    if has(Scope::Page) {
+        pieces.push(Box::new(node::PLAYWRIGHT));
+    }
     if has(Scope::Guest) {
         pieces.push(Box::new(guest::Kernel));
         pieces.push(Box::new(GUEST_TOOLS));
@@ -143,14 +149,15 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     pieces
 }
 
-/// All but `build`, `train` and `label` compile the agent; the tests include those of the training package.
+/// All but `build`, `train`, `label` and `page` compile the agent; the tests include those of the training package and
+/// of the page.
 fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
-        Scope::Build | Scope::Train | Scope::Label => vec![scope],
+        Scope::Build | Scope::Train | Scope::Label | Scope::Page => vec![scope],
         Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
         Scope::Generate => vec![Scope::Build, Scope::Run, Scope::Label, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
-        Scope::Test => vec![Scope::Build, Scope::Train, Scope::Label, Scope::Generate, scope],
+        Scope::Test => vec![Scope::Build, Scope::Train, Scope::Label, Scope::Generate, Scope::Page, scope],
     }
 }
 

@@ -128,13 +128,15 @@ const OPEN: [&str; 6] = ["/", "/page.css", "/page.js", "/openapi.json", "/health
 pub async fn guard(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let refused = check(&shared, peer, &request).err();
-    let response = match refused {
-        None => next.run(request).await,
-        Some(problem) => problem.into_response(),
+    let response = match check(&shared, peer, &request) {
+        Ok(role) => {
+            request.extensions_mut().insert(role);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     };
     let count = match response.status() {
         status if status.is_client_error() => &shared.counters.refused,
@@ -144,7 +146,8 @@ pub async fn guard(
     response
 }
 
-fn check(shared: &Shared, peer: Peer, request: &Request) -> Result<(), Problem> {
+/// The role in which a request is let in; `None` where it needs none and has none.
+fn check(shared: &Shared, peer: Peer, request: &Request) -> Result<Option<Role>, Problem> {
     if let Peer::Loopback(address) | Peer::Remote(address) = peer
         && !shared.rates.admit(address)
     {
@@ -172,13 +175,13 @@ fn check(shared: &Shared, peer: Peer, request: &Request) -> Result<(), Problem> 
         }
     };
     let needed = match *request.method() {
-        Method::GET | Method::HEAD | Method::POST if OPEN.contains(&request.uri().path()) => return Ok(()),
+        Method::GET | Method::HEAD | Method::POST if OPEN.contains(&request.uri().path()) => return Ok(role),
         // The one POST asks about many flows.
         Method::GET | Method::HEAD | Method::POST => Role::Read,
         _ => Role::Write,
     };
     match role {
-        Some(role) if role >= needed => Ok(()),
+        Some(may) if may >= needed => Ok(role),
         Some(_) if request.headers().contains_key(header::AUTHORIZATION) || shared.tokens.is_empty() => {
             Err(Problem::new(StatusCode::FORBIDDEN, "this needs the role write"))
         }

@@ -2,11 +2,11 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Query, Request, rejection::JsonRejection},
-    http::request::Parts,
+    http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::{BODY, problem::Problem};
 
 /// The query string.
 #[derive(Debug)]
@@ -31,6 +31,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // What is announced as too large is not waited for.
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if length.and_then(|text| text.parse().ok()).is_some_and(|length: u64| length > BODY as u64) {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("a body has at most {BODY} bytes"),
+            ));
+        }
         let body = axum::Json::from_request(request, state).await;
         body.map(|axum::Json(value)| Self(value))
             .map_err(|rejection: JsonRejection| Problem::new(rejection.status(), rejection.body_text()))

@@ -36,12 +36,13 @@ const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=u
 /// The older text format.
 const CLASSIC_MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Times to a label in seconds, and how sure answers are.
+/// Times to a label in seconds, what labels say, and how sure they are.
 #[derive(Debug)]
 pub struct Times {
     decided: Histogram,
     first: Histogram,
     confidence: Histogram,
+    services: Counters,
 }
 
 impl Default for Times {
@@ -49,7 +50,7 @@ impl Default for Times {
         // 100 us to 26 s: from a sequence that is full at once to a flow that hardly speaks.
         let times = || Histogram::new(exponential_buckets(0.000_1, 2.0, 19));
         let confidence = Histogram::new((1..10).map(|tenth| f64::from(tenth) / 10.0));
-        Self { decided: times(), first: times(), confidence }
+        Self { decided: times(), first: times(), confidence, services: Counters::default() }
     }
 }
 
@@ -65,6 +66,7 @@ impl Times {
             self.first.observe(seconds(label.age_us));
         }
         self.confidence.observe(label.confidence.into());
+        self.services.get_or_create(&Of { name: label.service.into() }).inc();
     }
 }
 
@@ -152,7 +154,18 @@ fn agent(registry: &mut Registry, shared: &Shared) {
         Unit::Seconds,
         shared.times.first.clone(),
     );
-    registry.register("label_confidence", "Confidence of answers", shared.times.confidence.clone());
+    registry.register("label_confidence", "Confidence of labels", shared.times.confidence.clone());
+    registry.register(
+        "labels",
+        "Labels given, by service; a flow may get several, the last of which counts",
+        shared.times.services.clone(),
+    );
+    registry.register_with_unit(
+        "inference",
+        "Time of one call of the model, by flows that it answered",
+        Unit::Seconds,
+        shared.models.times(),
+    );
 }
 
 fn stages(registry: &mut Registry, stats: &Stats) {
@@ -290,7 +303,19 @@ fn flows(registry: &mut Registry, shared: &Shared) -> Result<(), Problem> {
     let live = shared.live()?;
     let mirror = live.mirror();
     let sums = mirror.sums();
-    gauge(registry, "flow_table_capacity", "Flows that the table has room for", live.capacity() as u64);
+    let taken = live.taken();
+    gauges(
+        registry,
+        "map_entries",
+        "Places taken in the kernel's tables",
+        [("flows", taken.flows), ("labels", taken.labels)],
+    );
+    gauges(
+        registry,
+        "map_capacity",
+        "Places in the kernel's tables",
+        [("flows", live.capacity() as u64), ("labels", live.label_capacity() as u64)],
+    );
     gauge(registry, "labelled_flows", "Flows that have a label", sums.all.flows);
     gauge(registry, "provisional_flows", "Of these, with a provisional one", sums.provisional);
     let catalogue = Catalogue::shipped();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::IntoResponse,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{extract::Body, problem::Problem, state::Shared};
+use super::{auth::Role, extract::Body, problem::Problem, state::Shared};
 use crate::{
     kernel::{
         KernelError,
@@ -130,12 +130,19 @@ impl PolicyState {
     }
 }
 
-/// The policy in force. Its ETag is what a change has to name.
+/// The policy in force. Its ETag is what a change has to name; `Allow` tells whether who asks may change it.
 #[utoipa::path(get, path = "/v1/policy", tag = "policy", responses(
-    (status = 200, body = PolicyDocument, headers(("ETag" = String, description = "Names this policy")))
+    (status = 200, body = PolicyDocument, headers(
+        ("ETag" = String, description = "Names this policy"),
+        ("Allow" = String, description = "PUT is among the methods if who asks has the role write")
+    ))
 ))]
-pub async fn get(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    shared.lock_policy().document().answer()
+pub async fn get(
+    State(shared): State<Arc<Shared>>,
+    Extension(role): Extension<Option<Role>>,
+) -> impl IntoResponse {
+    let allowed = if role == Some(Role::Write) { "GET, HEAD, PUT" } else { "GET, HEAD" };
+    ([(header::ALLOW, allowed)], shared.lock_policy().document().answer())
 }
 
 /// Puts another policy in force, whole or not at all. `If-Match` names the one that it replaces, so that of two who

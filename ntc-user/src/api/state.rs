@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::AtomicU64,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -204,11 +204,31 @@ pub struct Live {
     table: Arc<FlowTable>,
     rule: FlowRule,
     mirror: RwLock<Mirror>,
+    label_capacity: usize,
+    flows: AtomicU64,
+    labelled: AtomicU64,
+}
+
+/// Places of the kernel's tables that are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// In the flow table, labelled or not.
+    pub flows: u64,
+    /// In the label map, those of flows that are over included.
+    pub labels: u64,
 }
 
 impl Live {
     fn open(pins: &Path, table: Arc<FlowTable>, rule: FlowRule) -> Result<Self, KernelError> {
-        Ok(Self { labels: tables::labels(pins)?, table, rule, mirror: RwLock::default() })
+        Ok(Self {
+            labels: tables::labels(pins)?,
+            table,
+            rule,
+            mirror: RwLock::default(),
+            label_capacity: tables::label_capacity(pins, tables::LABELS)?,
+            flows: AtomicU64::default(),
+            labelled: AtomicU64::default(),
+        })
     }
 
     /// All labelled flows, in order; up to a second old.
@@ -246,6 +266,16 @@ impl Live {
         self.table.capacity()
     }
 
+    /// Places in the label map.
+    pub const fn label_capacity(&self) -> usize {
+        self.label_capacity
+    }
+
+    /// How full the tables were at the last look.
+    pub fn taken(&self) -> Taken {
+        Taken { flows: self.flows.load(Ordering::Relaxed), labels: self.labelled.load(Ordering::Relaxed) }
+    }
+
     fn refresh(&self, key: FlowKey, log: &Log, unix_time: UnixTime) {
         // Not readable: as the next look at all labels finds it.
         let Ok(found) = self.label(&key) else { return };
@@ -264,7 +294,9 @@ impl Live {
         };
         write(&self.mirror).begin_look();
         let mut chunk = Vec::with_capacity(CHUNK);
+        let mut labels = 0;
         batch.walk(&self.labels, |key, label| {
+            labels += 1;
             chunk.push((key, Some(label)));
             if chunk.len() == CHUNK {
                 set(&chunk);
@@ -275,6 +307,8 @@ impl Live {
         let missing: Vec<_> = self.mirror().missing().into_iter().map(|key| (key, None)).collect();
         missing.chunks(CHUNK).for_each(set);
         write(&self.mirror).add_up();
+        self.labelled.store(labels, Ordering::Relaxed);
+        self.flows.store(self.table.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 }

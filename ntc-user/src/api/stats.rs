@@ -70,6 +70,9 @@ pub struct StatsView {
     pub provisional_now: u64,
     /// Bits a second of labelled flows, both directions.
     pub bits_per_s: u64,
+    /// Places of the flow table that are taken, labelled or not; up to a second old.
+    #[serde(default)]
+    pub table_flows: u64,
     /// Flows that the table has room for.
     pub table_capacity: u64,
     /// Of the interface itself.
@@ -175,6 +178,7 @@ pub async fn stats(State(shared): State<Arc<Shared>>) -> Result<Json<StatsView>,
         labelled_now: sums.all.flows,
         provisional_now: sums.provisional,
         bits_per_s: sums.all.bits_per_s,
+        table_flows: live.taken().flows,
         table_capacity: live.capacity() as u64,
         api: ApiCounts::of(&shared),
         exports: shared.exports.iter().map(|export| export.view()).collect(),

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use ntc_common::policy::CLASS_NAMES;
 
 use crate::{
     api::view::FlowView,
+    catalogue::Catalogue,
     cli::{FlowsArgs, LiveFormat},
     clock::UnixTime,
     kernel::{
@@ -33,11 +35,30 @@ fn wanted(flow: &FlowView, args: &FlowsArgs) -> bool {
         && args.port.is_none_or(|port| [flow.src_port, flow.dst_port].contains(&port))
 }
 
+/// A name that no flow can have is a mistake, not an empty table.
+fn check(args: &FlowsArgs) -> anyhow::Result<()> {
+    if let Some(class) = &args.class
+        && !CLASS_NAMES.iter().any(|name| name.eq_ignore_ascii_case(class))
+    {
+        bail!("--class: no {class:?}; there are {}", CLASS_NAMES.join(", "));
+    }
+    let is = |name: &str| args.service.as_ref().is_some_and(|service| name.eq_ignore_ascii_case(service));
+    let known =
+        is("unknown") || Catalogue::shipped().services().any(|one| is(&one.name) || is(&one.protocol));
+    if let Some(service) = &args.service
+        && !known
+    {
+        bail!("--service: no {service:?}; models/services.csv and `/v1/services` have nDPI's names");
+    }
+    Ok(())
+}
+
 /// Runs the verb.
 ///
 /// # Errors
-/// No pins, or stdout cannot be written.
+/// A name that there is not, no pins, or stdout cannot be written.
 pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
+    check(args)?;
     let (labels, flows) = (tables::labels(&args.pins.pin_dir)?, FlowTable::open(&args.pins.pin_dir)?);
     loop {
         let mut out = stdout().lock();

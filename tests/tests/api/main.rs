@@ -2,6 +2,8 @@
 
 mod contract;
 mod events;
+mod hostile;
+mod page;
 mod policy;
 mod roles;
 mod top;
@@ -56,7 +58,8 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
 
     let counted = |stats: &Value| {
         let [seen, labelled, now] = [&stats["ledger"]["seen"], &stats["labelled"], &stats["labelled_now"]];
-        (*seen == 5 && *labelled == 1 && *now == 1).then(|| stats.clone())
+        let taken = &stats["table_flows"];
+        (*seen == 5 && *labelled == 1 && *now == 1 && *taken == 1).then(|| stats.clone())
     };
     let stats = ask.until("/v1/stats", counted)?;
     ensure!(stats["ledger"]["closes"] == true, "{stats}");
@@ -81,7 +84,13 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
     let open =
         ["--header", "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"];
     let metrics = ask.ask("/metrics", &open)?;
-    for line in ["ntc_packets_seen_total 5", "ntc_labelled_flows 1", "ntc_ready 1", "# EOF"] {
+    for line in [
+        "ntc_packets_seen_total 5",
+        "ntc_labelled_flows 1",
+        "ntc_map_entries{name=\"labels\"} 1",
+        "ntc_ready 1",
+        "# EOF",
+    ] {
         ensure!(metrics.body.lines().any(|found| found == line), "no {line:?} in {}", metrics.body);
     }
     let page = ask.ask("/", &[])?;
@@ -89,12 +98,24 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
         page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'"))
     );
     ensure!(page.body.contains("page.js") && ask.ask("/page.js", &[])?.status == 200);
+    let policy = ask.ask("/v1/policy", &[])?;
+    let tag = format!("If-Match: {}", policy.header("etag").context("no ETag")?);
+    ensure!(policy.header("allow") == Some("GET, HEAD, PUT"), "root may change it: {policy:?}");
+    let put = ["--request", "PUT", "--header", "Content-Type: application/json", "--header", &tag];
+    ensure!(ask.ask("/v1/policy", &[&put[..], &["--data", &policy.body]].concat())?.status == 200);
+    let stream = ask.follow("/v1/events", &[])?;
+    ensure!(stream.until(|_| true)?.data["src_port"] == 41_001, "a snapshot of the one flow");
+
     let document = ask.get("/openapi.json")?;
-    ensure!(
-        document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")),
-        "{}",
-        document["openapi"]
-    );
+    let version = &document["openapi"];
+    ensure!(version.as_str().is_some_and(|version| version.starts_with("3.1")), "{version}");
+    let answered = ask.answered();
+    for (path, operations) in document["paths"].as_object().context("no paths")? {
+        for method in operations.as_object().context("no operations")?.keys() {
+            let operation = format!("{} {path}", method.to_uppercase());
+            ensure!(answered.contains(&operation), "this test does not ask for {operation}");
+        }
+    }
 
     agent.stop()?;
     ensure!(!socket_of(&link.pins.0).exists(), "the socket goes with the agent");
@@ -141,78 +162,6 @@ fn pages_have_each_flow_once_whatever_comes_and_goes() -> anyhow::Result<()> {
     ensure!(count("interface=r0")? == count("")?);
     let fastest = ask.get("/v1/flows?order=bytes&limit=3")?;
     ensure!(fastest["flows"].as_array().is_some_and(|flows| flows.len() == 3) && fastest["next"].is_null());
-    agent.stop()?;
-    Ok(())
-}
-
-#[test]
-fn mistakes_and_attacks_get_problems() -> anyhow::Result<()> {
-    let link = Link::new("api-hostile")?;
-    let agent = link.agent(&[])?;
-    let ask = Asker::unix(&link);
-    for (url, word) in [
-        ("/v1/flows?servise=DNS", "servise"),
-        ("/v1/flows?class=fast", "there are"),
-        ("/v1/flows?port=70000", "port"),
-        ("/v1/flows?vlan=4096", "vlan"),
-        ("/v1/flows?limit=100000", "1 to 1000"),
-        ("/v1/flows?cursor=zz", "cursor"),
-        ("/v1/flows?prefix=%00", "prefix"),
-        ("/v1/flows?interface=r9", "r9"),
-        ("/v1/flows/lookup?src_ip=192.0.2.1", "dst_ip"),
-        ("/v1/events?min_confidence=2", "min_confidence"),
-    ] {
-        let detail = ask.ask(url, &[])?.problem(400)?;
-        ensure!(detail.contains(word), "{url}: {detail}");
-    }
-    let two_versions = "src_ip=192.0.2.1&dst_ip=2001:db8::1&src_port=1&dst_port=2&proto=udp";
-    ask.ask(&format!("/v1/flows/lookup?{two_versions}"), &[])?.problem(400)?;
-    ask.ask("/v2/flows", &[])?.problem(404)?;
-    ask.ask("/v1/flows", &["--request", "DELETE"])?.problem(405)?;
-    let json = |body: &str| {
-        ask.ask("/v1/flows/lookup", &["--header", "Content-Type: application/json", "--data", body])
-    };
-    json("{")?.problem(400)?;
-    json("{\"flows\": 3}")?.problem(422)?;
-    ask.ask("/v1/flows/lookup", &["--data", "flows=3"])?.problem(415)?;
-    let folder = tempfile::tempdir()?;
-    let large = folder.path().join("large");
-    std::fs::write(&large, " ".repeat(300_000))?;
-    json(&format!("@{}", large.display()))?.problem(413)?;
-    let header = format!("X-Large: {}", "x".repeat(20_000));
-    ensure!(ask.ask("/healthz", &["--header", &header])?.status == 431);
-
-    // A header that never ends, many at a time, takes nothing from the next one.
-    let crawl = (0..40)
-        .map(|_| {
-            let mut stream = std::os::unix::net::UnixStream::connect(socket_of(&link.pins.0))?;
-            std::io::Write::write_all(&mut stream, b"GET /v1/flows HTTP/1.1\r\nHost: x\r\nX")?;
-            Ok(stream)
-        })
-        .collect::<std::io::Result<Vec<_>>>()?;
-    ensure!(ask.ask("/readyz", &[])?.status == 200);
-    drop(crawl);
-    let events = agent.stop()?;
-    ensure!(events.last().is_some_and(|event| event["event"] == "summary"));
-    Ok(())
-}
-
-#[test]
-fn a_crowd_at_one_door_is_told_so_and_leaves_the_other_open() -> anyhow::Result<()> {
-    let link = Link::new("api-crowd")?;
-    let agent = link.agent(&["--api-listen", "127.0.0.1:8080"])?;
-    let path = socket_of(&link.pins.0);
-    let crowd = (0..256)
-        .map(|_| std::os::unix::net::UnixStream::connect(&path))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    let tcp = Asker::inside(&link.agent_side, &[]);
-    tcp.until("http://127.0.0.1:8080/v1/agent", |agent| (agent["ready"] == true).then_some(()))?;
-    // Accepted in the order of coming: the 257th is one too many.
-    let refused = Asker::unix(&link).ask("/healthz", &[])?;
-    ensure!(refused.problem(503)?.contains("too many connections"), "{refused:?}");
-    drop(crowd);
-    let stats = tcp.get("http://127.0.0.1:8080/v1/stats");
-    ensure!(stats.is_ok_and(|stats| stats["api"]["connections_refused"] == 1));
     agent.stop()?;
     Ok(())
 }

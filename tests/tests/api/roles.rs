@@ -6,23 +6,65 @@ use anyhow::{Context as _, ensure};
 use ntc_tests::{agent::Agent, http::Asker, link::Link};
 use ntc_user::api::listen::socket_of;
 
-const READER: &str = "Authorization: Bearer reader-0123456789";
-const WRITER: &str = "Authorization: Bearer writer-0123456789";
-const NOBODY: &str = "Authorization: Bearer nobody-0123456789";
+/// The tokens of [`tokens`].
+pub(crate) const READER: &str = "reader-0123456789";
+pub(crate) const WRITER: &str = "writer-0123456789";
 
-/// What looking and writing come to; `{}` is no policy, so that a writer is refused for the missing `If-Match`.
-fn looks_and_writes(ask: &Asker, base: &str, token: Option<&str>) -> anyhow::Result<[u16; 2]> {
-    let header: Vec<&str> = token.iter().flat_map(|token| ["--header", *token]).collect();
-    let put = ["--request", "PUT", "--header", "Content-Type: application/json", "--data", "{}"];
-    let looks = ask.ask(&format!("{base}/v1/stats"), &header)?;
-    let writes = ask.ask(&format!("{base}/v1/policy"), &[&put[..], &header].concat())?;
-    for refused in [&looks, &writes].iter().filter(|answer| answer.status >= 400) {
-        refused.problem(refused.status)?;
+/// What is sent with a request.
+const CREDENTIALS: [(&str, Option<&str>); 7] = [
+    ("no token", None),
+    ("a reader's token", Some("Bearer reader-0123456789")),
+    ("a writer's token", Some("Bearer writer-0123456789")),
+    ("a writer's token, the scheme in lower case", Some("bearer writer-0123456789")),
+    ("a token that nobody has", Some("Bearer nobody-0123456789")),
+    ("an empty token", Some("Bearer")),
+    ("another scheme", Some("Basic writer-0123456789")),
+];
+
+/// What each kind of request comes to: a look, a question about many flows, a change (428: let through, and refused
+/// for want of `If-Match`), a method that there is not (405 to who may write), and health.
+const REQUESTS: [(&str, &str, &[&str]); 5] = [
+    ("look", "/v1/stats", &[]),
+    ("ask", "/v1/flows/lookup", &["--header", "Content-Type: application/json", "--data", "{\"flows\":[]}"]),
+    (
+        "write",
+        "/v1/policy",
+        &["--request", "PUT", "--header", "Content-Type: application/json", "--data", "{}"],
+    ),
+    ("remove", "/v1/policy", &["--request", "DELETE"]),
+    ("health", "/readyz", &[]),
+];
+
+/// Of somebody who may read and write, of one who may read, of one who may not without a token, and of one whose token
+/// is none: it is refused even where none is needed.
+const WRITES: [u16; 5] = [200, 200, 428, 405, 200];
+const READS: [u16; 5] = [200, 200, 403, 403, 200];
+const READS_WITHOUT: [u16; 5] = [200, 200, 401, 401, 200];
+const SHUT_OUT: [u16; 5] = [401, 401, 401, 401, 200];
+const NOBODY: [u16; 5] = [401, 401, 401, 401, 401];
+
+/// Asks everything with everything, and compares cell by cell.
+fn compare(who: &str, ask: &Asker, base: &str, rows: [[u16; 5]; 7]) -> anyhow::Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for ((credential, sent), row) in CREDENTIALS.into_iter().zip(rows) {
+        let header = sent.map(|sent| format!("Authorization: {sent}"));
+        let header: Vec<&str> = header.iter().flat_map(|header| ["--header", header.as_str()]).collect();
+        for ((request, path, options), expected) in REQUESTS.into_iter().zip(row) {
+            let answer = ask.ask(&format!("{base}{path}"), &[options, &header].concat())?;
+            if answer.status != expected {
+                wrong.push(format!(
+                    "{who}, {credential}, {request}: {}, not {expected}: {}",
+                    answer.status, answer.body
+                ));
+            } else if expected >= 400 {
+                answer.problem(expected)?;
+            }
+        }
     }
-    Ok([looks.status, writes.status])
+    Ok(wrong)
 }
 
-fn tokens(folder: &Path) -> anyhow::Result<String> {
+pub(crate) fn tokens(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("tokens");
     fs::write(&path, "read reader-0123456789\nwrite writer-0123456789\n")?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
@@ -30,7 +72,7 @@ fn tokens(folder: &Path) -> anyhow::Result<String> {
 }
 
 /// A certificate for 192.0.2.1, by openssl.
-fn certificate(folder: &Path) -> anyhow::Result<[String; 2]> {
+pub(crate) fn certificate(folder: &Path) -> anyhow::Result<[String; 2]> {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
     let made = Command::new("openssl")
         .args([
@@ -85,18 +127,24 @@ fn each_way_in_gives_the_role_that_is_written_down() -> anyhow::Result<()> {
     let stranger = unix.by(&["setpriv", "--reuid", "65534", "--clear-groups"]);
     let loopback = Asker::inside(&link.agent_side, &[]);
     let tls = Asker::inside(&link.far_side, &["--cacert", &certificate]);
-    // Looks, writes (428: let through, and refused for the missing If-Match).
-    for (who, ask, base, cells) in [
-        ("owner", &unix, "", [[200, 428], [200, 428], [200, 428], [401, 401]]),
-        ("stranger", &stranger, "", [[200, 401], [200, 403], [200, 428], [401, 401]]),
-        ("loopback", &loopback, "http://127.0.0.1:8080", [[200, 401], [200, 403], [200, 428], [401, 401]]),
-        ("TLS", &tls, "https://192.0.2.1:8443", [[401, 401], [200, 403], [200, 428], [401, 401]]),
+    let owner = [WRITES, WRITES, WRITES, WRITES, NOBODY, NOBODY, NOBODY];
+    let near = [READS_WITHOUT, READS, WRITES, WRITES, NOBODY, NOBODY, NOBODY];
+    let far = [SHUT_OUT, READS, WRITES, WRITES, NOBODY, NOBODY, NOBODY];
+    let mut wrong = Vec::new();
+    for (who, ask, base, rows) in [
+        ("by the socket as its owner", &unix, "", owner),
+        ("by the socket as a stranger", &stranger, "", near),
+        ("by loopback", &loopback, "http://127.0.0.1:8080", near),
+        ("by TLS", &tls, "https://192.0.2.1:8443", far),
     ] {
-        for (token, cell) in [None, Some(READER), Some(WRITER), Some(NOBODY)].into_iter().zip(cells) {
-            let found = looks_and_writes(ask, base, token)?;
-            ensure!(found == cell, "{who} with {token:?}: {found:?}, not {cell:?}");
-        }
+        wrong.extend(compare(who, ask, base, rows)?);
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let allow = |ask: &Asker| -> anyhow::Result<Option<String>> {
+        Ok(ask.ask("/v1/policy", &[])?.header("allow").map(str::to_owned))
+    };
+    ensure!(allow(&unix)?.is_some_and(|methods| methods.contains("PUT")));
+    ensure!(allow(&stranger)?.is_some_and(|methods| !methods.contains("PUT")));
     for open in ["/", "/healthz", "/readyz", "/openapi.json", "/page.js"] {
         ensure!(tls.ask(&format!("https://192.0.2.1:8443{open}"), &[])?.status == 200, "{open}");
     }
@@ -105,6 +153,29 @@ fn each_way_in_gives_the_role_that_is_written_down() -> anyhow::Result<()> {
     rebound.problem(421)?;
     // No TLS, no answer.
     ensure!(Asker::inside(&link.far_side, &[]).ask("http://192.0.2.1:8443/healthz", &[]).is_err());
+    agent.stop()?;
+    Ok(())
+}
+
+#[test]
+fn without_tokens_only_the_owner_writes_and_the_mode_says_who_comes_in() -> anyhow::Result<()> {
+    let link = Link::new("api-no-tokens")?;
+    let agent = link.agent(&["--api-listen", "127.0.0.1:8080", "--api-rate", "1000"])?;
+    let unix = Asker::unix(&link);
+    unix.until("/v1/agent", |agent| (agent["ready"] == true).then_some(()))?;
+    let loopback = Asker::inside(&link.agent_side, &[]);
+    // 403: there is no token that could help.
+    let owner = [WRITES, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY];
+    let near = [READS, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY];
+    let mut wrong = compare("by the socket as its owner", &unix, "", owner)?;
+    wrong.extend(compare("by loopback", &loopback, "http://127.0.0.1:8080", near)?);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // 660: a stranger does not come in at all, and one of the socket's group may look.
+    let stranger = unix.by(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    ensure!(stranger.ask("/readyz", &[]).is_err_and(|error| error.to_string().contains("connect")));
+    let group = unix.by(&["setpriv", "--reuid", "65534", "--regid", "0", "--clear-groups"]);
+    let wrong = compare("by the socket as one of its group", &group, "", near)?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     agent.stop()?;
     Ok(())
 }

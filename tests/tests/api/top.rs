@@ -52,12 +52,23 @@ fn top_shows_flows_takes_keys_and_leaves() -> anyhow::Result<()> {
     });
     let mut seen = String::new();
     until(&chunks, &mut seen, ":45001")?;
+    // A name that there is not is a mistake in the filter; the agent answers all the same.
+    keys.write_all(b"/nosuch\r")?;
+    until(&chunks, &mut seen, "the filter: service")?;
+    keys.write_all(b"\x1b")?;
+    until(&chunks, &mut seen, ":45001")?;
+    keys.write_all(b"p")?;
+    until(&chunks, &mut seen, "PAUSED")?;
+    keys.write_all(b"p")?;
+    until(&chunks, &mut seen, "ready")?;
     keys.write_all(b"2")?;
     until(&chunks, &mut seen, label["service"].as_str().context("a service")?)?;
     keys.write_all(b"?")?;
     until(&chunks, &mut seen, "Ctrl-C")?;
     keys.write_all(b"x4")?;
     until(&chunks, &mut seen, "enforcement")?;
+    agent.stop()?;
+    until(&chunks, &mut seen, "NO ANSWER")?;
     keys.write_all(b"q")?;
     let deadline = Instant::now() + Duration::from_secs(10);
     let status = loop {
@@ -72,7 +83,6 @@ fn top_shows_flows_takes_keys_and_leaves() -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     };
     ensure!(status.success(), "{status}");
-    agent.stop()?;
 
     let gone = link.ntc(&["top"])?;
     let said = String::from_utf8_lossy(&gone.stderr);

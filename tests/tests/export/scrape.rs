@@ -45,6 +45,26 @@ fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result
     until("a scrape", || Ok((query("up{job=\"ntc\"}")? == Some("1".into())).then_some(())))?;
     until("the exchange", || Ok((query("ntc_packets_seen_total")? == Some("8".into())).then_some(())))?;
     ensure!(query("ntc_label_age_seconds_count")? == Some("1".into()), "the histogram");
+    // One question, which the model answered alone, in more than no time and less than the time that a test has.
+    let alone = "{batch=\"1\"}";
+    let calls = query(&format!("ntc_inference_seconds_count{alone}"))?;
+    ensure!(calls.as_ref().is_some_and(|calls| calls != "0"), "{calls:?} calls of the model");
+    let seconds =
+        query(&format!("ntc_inference_seconds_sum{alone}"))?.and_then(|sum| sum.as_str()?.parse().ok());
+    ensure!(seconds.is_some_and(|seconds: f64| seconds > 0.0 && seconds < 10.0), "{seconds:?} s");
+    let le = query("histogram_quantile(0.99,sum%20by%20(le)%20(ntc_inference_seconds_bucket))")?;
+    ensure!(le.is_some_and(|le| le != "NaN"), "buckets");
+    ensure!(
+        query("sum(ntc_labels_total)")? == query("ntc_label_confidence_count")?,
+        "a service of each label"
+    );
+    ensure!(query("ntc_map_entries<=ntc_map_capacity")?.is_some(), "room");
+    for metric in ["ntc_ready", "ntc_model_epoch", "ntc_agent_info"] {
+        ensure!(query(metric)?.is_some(), "no {metric}");
+    }
+    // The ledger by its stages: what was seen went one way.
+    let closes = query("sum(ntc_packets_total)==scalar(ntc_packets_seen_total)")?;
+    ensure!(closes.is_some(), "the ledger of /metrics does not close");
 
     let file = folder.path().join("metrics");
     std::fs::write(&file, Asker::unix(&link).ask("/metrics", &[])?.body)?;

@@ -174,6 +174,7 @@ pub(crate) fn start_agent(network: &Network, ntc: &Path, dir: &Path, interrupt: 
         network,
         ntc,
         &[TO_CLIENT, TO_SERVER, TO_ATTACKER],
+        &[],
         &dir.join("log/agent.log"),
         keep,
         interrupt,

@@ -100,12 +100,13 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent on these interfaces of the router and waits until it captures. Of its lines those are kept
-    /// that `keep` picks: in a flood it says more than anybody wants to parse.
+    /// Starts the agent on these interfaces of the router, with these options besides, and waits until it captures. Of
+    /// its lines those are kept that `keep` picks: in a flood it says more than anybody wants to parse.
     pub(crate) fn start(
         network: &Network,
         ntc: &Path,
         interfaces: &[&str],
+        options: &[&str],
         log: &Path,
         keep: fn(&str) -> bool,
         interrupt: &Interrupt,
@@ -119,6 +120,7 @@ impl Agent {
             .arg(interfaces.join(","))
             .arg("--pin-dir")
             .arg(&pins)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);

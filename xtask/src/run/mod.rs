@@ -12,6 +12,7 @@ pub(crate) mod capture;
 mod compare;
 pub(crate) mod host;
 pub(crate) mod net;
+mod pictures;
 pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod shaping;
@@ -67,6 +68,9 @@ pub struct Args {
     /// Write the agent's JSON lines, with the truth added, to this file
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Take pictures of the page and of `ntc top`, as PNG, in this folder shortly before the end; installs a browser
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
     /// Arguments of `ntc run`, which then runs on this machine's own interfaces
     #[arg(last = true, value_name = "NTC-ARGS")]
     agent: Vec<OsString>,
@@ -132,10 +136,15 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
         &network,
         ntc,
         &[TO_CLIENT, TO_SERVER],
+        pictures::options(args.pictures.as_deref()),
         &dir.join("log/agent.log"),
         |_| true,
         interrupt,
     )?;
+    let pictures = args.pictures.as_deref();
+    let pictures = pictures
+        .map(|folder| pictures::start(&network, ntc, folder, &dir.join("log/pictures.log"), args.duration))
+        .transpose()?;
     let capture = args
         .keep_capture
         .as_deref()
@@ -144,6 +153,9 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
 
     let start = Instant::now();
     let (board, tally, report, classes) = observe(args, &network, &site, agent)?;
+    if let Some(pictures) = pictures {
+        pictures::finish(pictures, &dir.join("log/pictures.log"), interrupt)?;
+    }
     if let Some(mut capture) = capture {
         capture.stop(Duration::from_secs(5))?.context("tcpdump does not end")?;
     }

@@ -15,10 +15,13 @@ pub struct Package {
     pub name: &'static str,
     /// Shown when it is installed.
     pub why: &'static str,
+    /// A program that will do wherever it is from: makers of Node.js bring npm in one package, which conflicts with
+    /// Debian's two.
+    pub program: Option<&'static str>,
 }
 
 const fn package(name: &'static str, why: &'static str) -> Package {
-    Package { name, why }
+    Package { name, why, program: None }
 }
 
 /// rustc 1.95 has LLVM 22; the linker of its bitcode must have the same.
@@ -46,6 +49,14 @@ const NETWORK: &[Package] = &[
 const TESTS: &[Package] = &[
     package("clang", "compiles the example of a tc program"),
     package("libbpf-dev", "headers of that example"),
+];
+
+/// What drives the agent's page and takes pictures of it and of `ntc top`. Debian 12's Node.js 18 will do.
+const PAGE: &[Package] = &[
+    package("chromium", "opens the agent's page"),
+    Package { program: Some("node"), ..package("nodejs", "runs Playwright, which drives the browser") },
+    Package { program: Some("npm"), ..package("npm", "fetches Playwright") },
+    package("tmux", "is the terminal of which pictures are taken"),
 ];
 
 /// What runs Debian's kernel; the kernel itself is unpacked, not installed.
@@ -80,6 +91,7 @@ impl Packages {
                         packages.extend(TESTS);
                     }
                 }
+                Scope::Page => packages.extend(PAGE),
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Label => packages.extend(LABELLING),
@@ -103,7 +115,10 @@ impl Packages {
             .output()
             .context("could not start dpkg-query")?;
         let installed = installed(&String::from_utf8_lossy(&output.stdout));
-        Ok(self.0.iter().copied().filter(|package| !installed.contains(package.name)).collect())
+        let there = |package: &Package| {
+            installed.contains(package.name) || package.program.is_some_and(workspace::in_path)
+        };
+        Ok(self.0.iter().copied().filter(|package| !there(package)).collect())
     }
 }
 

@@ -1,7 +1,5 @@
 //! The screen: made for 80 columns and 24 lines.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -11,6 +9,7 @@ use ratatui::{
 };
 
 use super::{
+    figures::{bar, count, duration, end, rate, scaled, time, up_s},
     keys::{State, Tab},
     picture::{Picture, clamp},
 };
@@ -20,8 +19,9 @@ const HELP: &str = " 1 2 3 4, Tab    flows, services, classes, agent
  arrows, j k     up and down; PgUp, PgDn, Home, End
  s               order of flows: rate, bytes, packets, latest
                  label, least sure, address
- /               filter: words, each an address or prefix, a
-                 port, tcp or udp, a class, a service
+ /               filter: words that all hold, each an address or
+                 prefix, a port, tcp or udp, a class, a service,
+                 provisional or final
  Esc             no filter
  p, space        pause, go on
  ?               this help
@@ -49,7 +49,7 @@ pub fn all(frame: &mut Frame<'_>, picture: &Picture, state: &mut State) {
         Tab::Classes => classes(frame, body, picture, state),
         Tab::Agent => frame.render_widget(Paragraph::new(agent(picture)), body),
     }
-    frame.render_widget(Paragraph::new(footer(state)), foot);
+    frame.render_widget(Paragraph::new(footer(picture, state)), foot);
     if state.help {
         help(frame);
     }
@@ -65,14 +65,13 @@ fn header(picture: &Picture, state: &State) -> Vec<Line<'static>> {
         (.., true) => "DRY RUN".yellow().bold(),
         _ => "ready".green(),
     };
-    let up = up_s(agent.started_ts_ns);
     let loss =
         if ledger.dropped > 0 { format!("{} lost", count(ledger.dropped)).red() } else { "0 lost".into() };
     vec![
         Line::from(vec![
             format!("ntc {} ", agent.version).bold(),
             condition,
-            format!("  up {}  {} {} #{}  ", duration(up), model.name, model.version, model.epoch).into(),
+            format!("  {} {} #{}  ", model.name, model.version, model.epoch).into(),
             format!(
                 "label p50 {} p99 {}",
                 time(stats.stats.decided_us.p50),
@@ -114,16 +113,16 @@ fn tab_line(picture: &Picture, state: &State) -> Line<'static> {
         spans.push(" ".into());
     }
     if state.tab == Tab::Flows {
-        spans.push(format!("by {}", state.order_name()).dim());
+        spans.push(format!("by {}  ", state.order_name()).dim());
+        spans.push(format!("{} of {}", picture.page.flows.len(), picture.page.total).dim());
         if !state.filter.is_empty() {
             spans.push(format!("  /{}", state.filter).yellow());
         }
-        spans.push(format!("  {} of {}", picture.page.flows.len(), picture.page.total).dim());
     }
     Line::from(spans)
 }
 
-fn footer(state: &State) -> Line<'static> {
+fn footer(picture: &Picture, state: &State) -> Line<'static> {
     if let Some(text) = &state.typing {
         return Line::from(vec![
             "filter: ".bold(),
@@ -132,14 +131,19 @@ fn footer(state: &State) -> Line<'static> {
         ]);
     }
     if let Some(trouble) = &state.trouble {
-        return Line::from(trouble.clone().red());
+        // Why; what might be done about it was told where there was no picture yet.
+        let why = trouble.split(';').next().unwrap_or_default();
+        return Line::from(format!("{why}; asking on").red());
+    }
+    if let (Tab::Flows, Some(mistake)) = (state.tab, &picture.mistake) {
+        return Line::from(format!("the filter: {mistake}").red());
     }
     Line::from("q leave  ? help  1-4 views  s order  / filter  p pause  arrows move".dim())
 }
 
 fn flows(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State) {
     // IPv6 addresses are cut in the middle: both ends of them tell most.
-    let ends = area.width.saturating_sub(40) / 2;
+    let ends = area.width.saturating_sub(41) / 2;
     let row = |flow: &FlowView| {
         let confidence = format!("{}{:.2}", if flow.stage == "final" { " " } else { "~" }, flow.confidence);
         Row::new(vec![
@@ -149,7 +153,7 @@ fn flows(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State
             Cell::from(flow.service.to_string()),
             Cell::from(flow.class.to_string()).style(class_style(&flow.class)),
             Cell::from(confidence),
-            Cell::from(format!("{:>8}", rate(flow.bits_per_s.unwrap_or(0)))),
+            Cell::from(format!("{:>6}", scaled(flow.bits_per_s.unwrap_or(0)))),
         ])
     };
     let widths = [
@@ -157,13 +161,18 @@ fn flows(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State
         Constraint::Length(ends),
         Constraint::Length(ends),
         Constraint::Min(12),
-        Constraint::Length(8),
+        Constraint::Length(11),
         Constraint::Length(5),
-        Constraint::Length(8),
+        Constraint::Length(6),
     ];
-    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", "    RATE"]);
+    let head = Row::new(["", "SOURCE", "DESTINATION", "SERVICE", "CLASS", " CONF", " BIT/S"]);
     let table = table(picture.page.flows.iter().map(row), widths, head);
     frame.render_stateful_widget(table, area, &mut state.table);
+    let none =
+        if state.filter.is_empty() { "no flow has a label now" } else { "no flow that has a label matches" };
+    if picture.page.flows.is_empty() && area.height > 1 {
+        frame.render_widget(Paragraph::new(none.dim()), Rect { y: area.y + 1, height: 1, ..area });
+    }
 }
 
 fn services(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &mut State) {
@@ -231,11 +240,15 @@ fn agent(picture: &Picture) -> Vec<Line<'static>> {
             if inner.ledger.closes { "the sums close" } else { "packets are under way" }
         )),
         Line::from(format!(
-            "flows        {} begun, {} taken up again, {} shed; {} labelled, room for {}",
+            "flows        {} begun, {} taken up again, {} never asked about; {} labelled",
             count(inner.ledger.new_flows),
             count(inner.ledger.resumed_flows),
             count(inner.ledger.shed_flows),
-            count(inner.labelled),
+            count(inner.labelled)
+        )),
+        Line::from(format!(
+            "flow table   {} of {} places taken",
+            count(stats.table_flows),
             count(stats.table_capacity)
         )),
         Line::from(format!(
@@ -267,6 +280,7 @@ fn agent(picture: &Picture) -> Vec<Line<'static>> {
             api.slow_readers
         )),
         Line::from(format!("maps         {}", agent.pin_dir)),
+        Line::from(format!("up for       {}", duration(up_s(agent.started_ts_ns)))),
         Line::default(),
     ];
     for hook in &agent.interfaces {
@@ -315,88 +329,4 @@ fn class_style(class: &str) -> Style {
         "unknown" => Color::DarkGray,
         _ => Color::Reset,
     })
-}
-
-/// An end of a flow in so many columns.
-fn end(ip: &str, port: u16, width: usize) -> String {
-    let (port, ip) = (format!(":{port}"), if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() });
-    let room = width.saturating_sub(port.len());
-    if ip.len() <= room {
-        return ip + &port;
-    }
-    let (front, back) = (room.saturating_sub(2) / 2, room.saturating_sub(2).div_ceil(2));
-    format!("{}..{}{port}", &ip[..front.min(ip.len())], &ip[ip.len().saturating_sub(back)..])
-}
-
-fn bar(value: u64, most: u64, width: u64) -> String {
-    "█".repeat(usize::try_from(value * width / most.max(1)).unwrap_or_default())
-}
-
-fn rate(bits_per_s: u64) -> String {
-    format!("{}bit", scaled(bits_per_s))
-}
-
-fn count(number: u64) -> String {
-    if number < 100_000 { number.to_string() } else { scaled(number) }
-}
-
-fn scaled(number: u64) -> String {
-    let mut value = number as f64;
-    for unit in ["", "k", "M", "G"] {
-        if value < 999.5 {
-            return if unit.is_empty() || value >= 99.95 {
-                format!("{value:.0}{unit}")
-            } else {
-                format!("{value:.1}{unit}")
-            };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1}T")
-}
-
-fn time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} us"),
-        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.1} s", us as f64 / 1e6),
-    }
-}
-
-fn up_s(started_ts_ns: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(started_ts_ns)).as_secs()
-}
-
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 => format!("{}:{:02} h", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_fit_their_column_and_keep_their_port() {
-        assert_eq!(end("192.0.2.1", 53, 15), "192.0.2.1:53");
-        let long = end("2001:db8:1234:5678:9abc:def0:1234:5678", 50_000, 20);
-        assert!(long.len() <= 20 && long.starts_with("[2001") && long.ends_with(":50000"), "{long}");
-        assert_eq!(end("192.0.2.1", 50_000, 4).rsplit(':').next(), Some("50000"));
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(
-            [0, 999, 1_000, 99_940, 99_960, 999_600].map(scaled),
-            ["0", "999", "1.0k", "99.9k", "100k", "1.0M"]
-        );
-        assert_eq!([99_999, 100_000].map(count), ["99999", "100k"]);
-        assert_eq!([900, 1_500, 2_000_000].map(time), ["900 us", "1.5 ms", "2.0 s"]);
-        assert_eq!([59, 61, 7_260, 90_000].map(duration), ["59 s", "1 min", "2:01 h", "1 d 1 h"]);
-    }
 }

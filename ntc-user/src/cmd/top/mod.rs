@@ -1,6 +1,7 @@
 //! `ntc top`: what passes here, live, in a terminal.
 
 mod draw;
+mod figures;
 mod keys;
 mod picture;
 

@@ -22,6 +22,8 @@ pub struct Picture {
     pub model: ModelView,
     pub stats: StatsView,
     pub page: FlowPage,
+    /// What is wrong with the filter.
+    pub mistake: Option<String>,
     pub services: Vec<ServiceView>,
     pub classes: Vec<ClassView>,
     /// Packets a second since the picture before.
@@ -40,8 +42,16 @@ impl Picture {
     ) -> Result<Self, ClientError> {
         let (agent, model) = (client.get("/v1/agent").await?, client.get("/v1/model").await?);
         let stats: StatsView = client.get("/v1/stats").await?;
-        let page =
-            client.get(&format!("/v1/flows?limit={FLOWS}&order={}{}", state.order(), state.query())).await?;
+        let query = format!("/v1/flows?limit={FLOWS}&order={}{}", state.order(), state.query());
+        let (page, mistake) = match client.get::<FlowPage>(&query).await {
+            Ok(page) => (page, None),
+            // A name that there is not: everything else is told all the same.
+            Err(ClientError::Refused(problem)) if problem.status == 400 => {
+                let total = stats.labelled_now as usize;
+                (FlowPage { flows: Vec::new(), total, next: None }, Some(problem.detail))
+            }
+            Err(error) => return Err(error),
+        };
         // Only what is on the screen costs the agent something.
         let services =
             if state.tab == Tab::Services { client.get("/v1/services").await? } else { Vec::new() };
@@ -55,7 +65,7 @@ impl Picture {
         let packets_per_s = per_s(|stats| stats.stats.ledger.seen);
         let flows_per_s = per_s(|stats| stats.stats.ledger.new_flows);
         let mut picture =
-            Self { agent, model, stats, page, services, classes, packets_per_s, flows_per_s, taken };
+            Self { agent, model, stats, page, mistake, services, classes, packets_per_s, flows_per_s, taken };
         picture.services.retain(|service| service.flows > 0);
         picture.services.sort_by_key(|service| std::cmp::Reverse((service.flows, service.bits_per_s)));
         Ok(picture)
