@@ -2,6 +2,7 @@
 
 mod contract;
 mod events;
+mod metrics;
 mod policy;
 mod roles;
 mod top;
