@@ -33,7 +33,7 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
         .arg(&target_dir)
         .env("PATH", tools_first(&root)?)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags()?)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root)?)
         // This build's wrapper and flags are for the host.
         .env_remove("RUSTC")
         .env_remove("RUSTC_WRAPPER")
@@ -48,10 +48,13 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
 }
 
 /// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12).
-fn rustflags() -> Result<String, Box<dyn Error>> {
+fn rustflags(root: &Path) -> Result<String, Box<dyn Error>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    Ok([&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"]
-        .join("\x1f"))
+    let mut flags = vec![format!("--cfg=bpf_target_arch=\"{arch}\"")];
+    flags.extend(["-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"].map(String::from));
+    // BTF names source files: the same ones wherever the checkout is.
+    flags.push(format!("--remap-path-prefix={}=ntc", root.canonicalize()?.display()));
+    Ok(flags.join("\x1f"))
 }
 
 /// PATH with the linker that `cargo xtask setup` installed in front.
