@@ -5,6 +5,7 @@
 
 mod apt;
 mod cargo_tool;
+mod debian_root;
 mod guest;
 mod onnxruntime;
 mod python;
@@ -20,7 +21,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
+pub use debian_root::debian_root;
 pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
+pub use onnxruntime::{OnnxRuntime, VERSION as ONNX_RUNTIME_VERSION};
 pub use python::{LABELLING, TRAINING};
 pub use unpacked::GUEST_TOOLS;
 
@@ -45,6 +48,10 @@ pub enum Scope {
     Label,
     /// cargo-deb
     Dist,
+    /// A fresh Debian to try the packages in
+    Trial,
+    /// A compiler for arm64, and an emulator to run what it makes
+    Arm64,
 }
 
 /// What to install.
@@ -113,7 +120,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
         pieces.push(Box::new(cargo_tool::BPF_LINKER));
     }
     if has(Scope::Run) || has(Scope::Test) || has(Scope::Dist) {
-        pieces.push(Box::new(onnxruntime::OnnxRuntime));
+        pieces.push(Box::new(OnnxRuntime::HERE));
     }
     if has(Scope::Guest) {
         pieces.push(Box::new(guest::Kernel));
@@ -128,6 +135,13 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Dist) {
         pieces.push(Box::new(cargo_tool::CARGO_DEB));
+    }
+    if has(Scope::Arm64) {
+        pieces.push(Box::new(rust_components::Standard { target: "aarch64-unknown-linux-gnu" }));
+        pieces.push(Box::new(OnnxRuntime::ARM64));
+    }
+    if has(Scope::Trial) {
+        pieces.push(Box::new(debian_root::DebianRoot));
     }
     if has(Scope::Train) {
         pieces.push(Box::new(TRAINING));
@@ -144,6 +158,8 @@ fn with_implied(scope: Scope) -> Vec<Scope> {
         Scope::Build | Scope::Train | Scope::Label => vec![scope],
         Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
+        Scope::Arm64 => vec![Scope::Build, Scope::Run, Scope::Dist, scope],
+        Scope::Trial => vec![Scope::Build, Scope::Run, Scope::Guest, Scope::Dist, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, scope],
     }
 }
