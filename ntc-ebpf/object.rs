@@ -33,7 +33,7 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
         .arg(&target_dir)
         .env("PATH", tools_first(&root)?)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags()?)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root)?)
         // This build's wrapper and flags are for the host.
         .env_remove("RUSTC")
         .env_remove("RUSTC_WRAPPER")
@@ -50,11 +50,14 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
 /// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12). Frames and map values are read at any address:
 /// the kernels of x86-64 and arm64 allow it (`HAVE_EFFICIENT_UNALIGNED_ACCESS`), and without it the linker's LLVM takes
 /// each word of a key apart into bytes.
-fn rustflags() -> Result<String, Box<dyn Error>> {
+fn rustflags(root: &Path) -> Result<String, Box<dyn Error>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    let arch = format!("--cfg=bpf_target_arch=\"{arch}\"");
-    let unaligned = "-Clink-arg=--cpu-features=+allows-misaligned-mem-access";
-    Ok([&arch, "-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf", unaligned].join("\x1f"))
+    let mut flags = vec![format!("--cfg=bpf_target_arch=\"{arch}\"")];
+    flags.extend(["-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"].map(String::from));
+    flags.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());
+    // BTF names source files: the same ones wherever the checkout is.
+    flags.push(format!("--remap-path-prefix={}=ntc", root.canonicalize()?.display()));
+    Ok(flags.join("\x1f"))
 }
 
 /// PATH with the linker that `cargo xtask setup` installed in front.

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod config;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -8,6 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ntc_common::limits::SEQUENCE_LENGTH;
 
+pub use self::config::{ConfigAction, ConfigCheckArgs, ConfigShowArgs};
 use crate::{
     classify::Store,
     evaluate::Level,
@@ -38,6 +41,12 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, stderr says why; 2 wr
 pub enum Verb {
     /// Run the agent: capture on interfaces, label flows, enforce the policy, until SIGINT or SIGTERM
     Run(Box<RunArgs>),
+    /// Check the configuration file, or show what counts and who said so
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Label the flows of capture files; needs no privileges
     Classify(ClassifyArgs),
     /// Judge a model's answers to captures with labelled flows; needs no privileges
@@ -68,7 +77,7 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Remove what an agent left behind: programs that were told to stay, pinned maps
     Detach(DetachArgs),
-    /// Write man pages and shell completions, for packages
+    /// Write man pages, shell completions, the configuration file and the reference, for packages
     #[command(hide = true)]
     Generate(GenerateArgs),
 }
@@ -160,6 +169,9 @@ pub struct RunArgs {
     /// Leave programs attached and maps pinned at the end (labels do not count without an agent)
     #[arg(long, env = "NTC_STAY")]
     pub stay: bool,
+    /// Where maps that another agent left do not fit (their sizes, or another version), begin anew with maps of one's own
+    #[arg(long, env = "NTC_REPLACE_PINS")]
+    pub replace_pins: bool,
     /// Live flows that the tables hold
     #[arg(long, env = "NTC_MAX_FLOWS", value_name = "N", default_value_t = ntc_common::limits::DEFAULT_MAX_FLOWS, value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
     pub max_flows: u32,
@@ -618,7 +630,7 @@ pub struct DetachArgs {
 /// `ntc generate`
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
-    /// Folder to write to: man/ and completions/ in it
+    /// Folder to write to: man/, completions/, ntc.toml, reference.md and openapi.json in it
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 }

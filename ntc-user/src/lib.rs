@@ -20,8 +20,9 @@
 //! | [`evaluate`] | how good answers are |
 //!
 //! A stage imports from the stages before it only. [`flow`], [`sequence`], [`catalogue`], [`event`] and
-//! [`clock`] are words that they share; [`doctor`] examines the machine; [`api`], [`cli`], [`config`], [`cmd`] and
-//! [`output`] face the user, [`export`] collectors, [`logs`] who looks after it, and [`service`] the service manager.
+//! [`clock`] are words that they share, [`likeness`] finds the word that was meant; [`doctor`] examines the machine; [`api`], [`cli`], [`config`], [`cmd`] and
+//! [`output`] face the user, [`reload`] follows changes of configuration, [`reference`] is
+//! written from all of them, [`export`] collectors, [`logs`] who looks after it, and [`service`] the service manager.
 
 pub mod api;
 pub mod assemble;
@@ -41,11 +42,14 @@ pub mod features;
 pub mod flow;
 pub mod kernel;
 pub mod label;
+pub mod likeness;
 pub mod logs;
 pub mod offline;
 pub mod output;
 pub mod pipeline;
 pub mod policy;
+pub mod reference;
+pub mod reload;
 pub mod sequence;
 pub mod service;
 pub mod shadow;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     logs::init(format, if verbose { "info,ntc=debug,ntc_user=debug" } else { "warn" });
     let result = match &cli.verb {
         Verb::Run(args) => cmd::run::run(args),
+        Verb::Config { action } => cmd::config::run(action),
         Verb::Classify(args) => cmd::classify::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Extract(args) => cmd::extract::run(args),

@@ -104,6 +104,17 @@ pub struct Config {
     pub kernel: load::Settings,
     /// A flow without a packet for so long is asked about.
     pub pause: Duration,
+    /// Maps of another agent that do not fit give way; else they keep this one from starting.
+    pub replace_pins: bool,
+}
+
+/// How an agent is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing of it stays, unless programs were told to.
+    Whole,
+    /// Another agent comes at once: maps stay pinned, so that labels and counters go on.
+    HandOver,
 }
 
 /// Times to a label are told apart up to this: an hour.
@@ -146,13 +157,13 @@ pub async fn run(
     policy: &Policy,
     mut model: Running,
     shadow: Shadow,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = End>,
     mut emit: impl FnMut(Event),
 ) -> Result<(), AgentError> {
     let mut pins = PinDirectory::claim(&config.attach.pin_dir)?;
-    pins::refuse_other_versions(pins.path())?;
+    pins::refuse_other_versions(pins.path(), config.replace_pins)?;
     hooks::release(pins.path())?;
-    let mut ebpf = load::load(&config.kernel, Some(&pins))?;
+    let mut ebpf = load::over(&config.kernel, &mut pins, config.replace_pins)?;
     #[cfg(debug_assertions)]
     tokio::spawn(crate::kernel::log::forward(&mut ebpf)?);
     let ring = RingReader::open(&mut ebpf)?;
@@ -228,14 +239,15 @@ pub async fn run(
     thread.join().map_err(|_| AgentError::Thread("the classifying thread died".into()))?;
     sweeper.join().map_err(|_| AgentError::Thread("the sweeping thread died".into()))?;
     emit(Event::Summary(Box::new(stats(&pins, &shared)?)));
-    if !stay {
+    // A failure leaves nothing that a start would have to take care of.
+    if !stay && !matches!(outcome, Ok(End::HandOver)) {
         pins.remove().map_err(|source| KernelError::PinDirectory {
             path: pins.path().display().to_string(),
             source,
         })?;
     }
     stopped?;
-    outcome
+    outcome.map(|_| ())
 }
 
 /// What the main thread does with the kernel while the agent lives.
@@ -251,17 +263,17 @@ async fn live(
     kernel: &mut Kernel<'_>,
     pins: &PinDirectory,
     shared: &Shared,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = End>,
     events: &mut mpsc::Receiver<Event>,
     emit: &mut impl FnMut(Event),
-) -> Result<(), AgentError> {
+) -> Result<End, AgentError> {
     let mut beat = interval(heartbeat::PERIOD);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
     let mut following = true;
     loop {
         tokio::select! {
-            () = &mut stop => return Ok(()),
+            end = &mut stop => return Ok(end),
             _ = beat.tick() => {
                 kernel.heartbeat.beat(kernel.ebpf)?;
                 emit(Event::Stats(Box::new(stats(pins, shared)?)));

@@ -1,15 +1,19 @@
 //! `guest`: commands under Debian's kernel, in a machine that qemu emulates.
 //!
-//! The guest has no disk: its root is this machine's file system, shared read-only, under an overlay in memory. So
-//! every program and every path is there, nothing is copied, and nothing that the guest does can stay. The one folder
-//! that it writes to is its job's.
+//! The guest has no disk: its root is this machine's file system, or a fresh Debian, shared read-only, under an overlay in
+//! memory. So nothing is copied, and nothing that the guest does can stay. The one folder that it writes to is its job's.
 
 mod initramfs;
 mod job;
 mod machine;
 mod modules;
 
-use std::{env::consts::ARCH, io::IsTerminal as _, process::ExitCode};
+use std::{
+    env::consts::ARCH,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -22,6 +26,28 @@ use crate::{
 
 pub use job::Job;
 pub use machine::Console;
+
+/// What the guest's root is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// This machine's file system: every program and every path is there.
+    Machine,
+    /// A fresh Debian, which systemd boots.
+    Debian,
+}
+
+impl Root {
+    /// Names and folders of what lies one over the other, the lowest first.
+    fn layers(self) -> Vec<(&'static str, PathBuf)> {
+        let kernel = ("kernel", setup::guest_kernel());
+        match self {
+            Self::Machine => {
+                vec![("root", Path::new("/").to_path_buf()), kernel, ("tools", setup::GUEST_TOOLS.root())]
+            }
+            Self::Debian => vec![("root", setup::debian_root()), kernel],
+        }
+    }
+}
 
 /// What to run.
 #[derive(Args)]

@@ -13,6 +13,7 @@ mod label;
 mod lint;
 mod run;
 mod setup;
+mod small;
 mod soak;
 mod test;
 mod train;
@@ -71,6 +72,8 @@ enum Verb {
     Label(label::Arguments),
     /// Make the packages that an operator installs
     Dist(dist::Arguments),
+    /// Hold the build without ONNX Runtime against the full one, on captures
+    Small(small::Arguments),
     /// Train a model from captures and write its bundle
     Train(train::Arguments),
 }
@@ -96,7 +99,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
-        Verb::Dist(arguments) => dist::main(&arguments),
+        Verb::Dist(arguments) => return dist::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Flood(arguments) => {
             setup::ensure(&[setup::Scope::Run])?;
@@ -123,6 +126,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             return generate::main(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
         Verb::Label(arguments) => label::main(&arguments),
+        Verb::Small(arguments) => small::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 
 mod apt;
 mod cargo_tool;
+mod debian_root;
 mod guest;
 mod node;
 mod onnxruntime;
@@ -21,7 +22,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
+pub use debian_root::debian_root;
 pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
+pub use onnxruntime::{OnnxRuntime, VERSION as ONNX_RUNTIME_VERSION};
 pub use python::{GENERATING, LABELLING, TRAINING};
 pub use unpacked::GUEST_TOOLS;
 
@@ -50,6 +53,10 @@ pub enum Scope {
     Generate,
     /// cargo-deb
     Dist,
+    /// A fresh Debian to try the packages in
+    Trial,
+    /// A compiler for arm64, and an emulator to run what it makes
+    Arm64,
 }
 
 /// What to install.
@@ -118,7 +125,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
         pieces.push(Box::new(cargo_tool::BPF_LINKER));
     }
     if has(Scope::Run) || has(Scope::Test) || has(Scope::Dist) {
-        pieces.push(Box::new(onnxruntime::OnnxRuntime));
+        pieces.push(Box::new(OnnxRuntime::HERE));
     }
     if has(Scope::Page) {
         pieces.push(Box::new(node::PLAYWRIGHT));
@@ -136,6 +143,13 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Dist) {
         pieces.push(Box::new(cargo_tool::CARGO_DEB));
+    }
+    if has(Scope::Arm64) {
+        pieces.push(Box::new(rust_components::Standard { target: "aarch64-unknown-linux-gnu" }));
+        pieces.push(Box::new(OnnxRuntime::ARM64));
+    }
+    if has(Scope::Trial) {
+        pieces.push(Box::new(debian_root::DebianRoot));
     }
     if has(Scope::Train) {
         pieces.push(Box::new(TRAINING));
@@ -158,6 +172,8 @@ fn with_implied(scope: Scope) -> Vec<Scope> {
         Scope::Generate => vec![Scope::Build, Scope::Run, Scope::Label, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, Scope::Label, Scope::Generate, Scope::Page, scope],
+        Scope::Arm64 => vec![Scope::Build, Scope::Run, Scope::Dist, scope],
+        Scope::Trial => vec![Scope::Build, Scope::Run, Scope::Guest, Scope::Dist, scope],
     }
 }
 

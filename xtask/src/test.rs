@@ -58,6 +58,18 @@ pub fn in_guest() -> ExitCode {
     report(&[step(GUEST, || guest::tests(&mut tally))], &tally)
 }
 
+/// The trial of the packages, in a guest of its own that `command` runs.
+pub fn trial(command: &mut Command, status: impl FnOnce() -> Result<u8>) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    let step = step("packages in a fresh Debian", || {
+        watch(command, Runner::Libtest, "installed::", &mut tally)?;
+        let status = status()?;
+        ensure!(status == 0, "steps failed ({status})");
+        Ok(())
+    });
+    Ok(report(&[step], &tally))
+}
+
 fn step(name: &'static str, work: impl FnOnce() -> Result<()>) -> Step {
     println!("\n== {name}");
     let start = Instant::now();

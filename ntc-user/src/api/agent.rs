@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode};
+use ntc_common::policy::policy_flags;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     event::{InterfaceEvent, Ready},
+    reload::Reloaded,
     switch::Loaded,
 };
 
@@ -139,6 +141,8 @@ pub fn follow(shared: &Shared, event: &InterfaceEvent) {
 pub async fn agent(State(shared): State<Arc<Shared>>) -> Json<AgentView> {
     let mut agent = read(&shared.agent).clone();
     agent.interfaces = read(&shared.hooks).values().cloned().collect();
+    // A change of configuration changes it.
+    agent.dry_run = shared.lock_policy().current().table.flags & policy_flags::DRY_RUN != 0;
     Json(agent)
 }
 
@@ -150,6 +154,21 @@ pub async fn agent(State(shared): State<Arc<Shared>>) -> Json<AgentView> {
 pub async fn model(State(shared): State<Arc<Shared>>) -> Result<Json<ModelView>, Problem> {
     let current = shared.models.current().ok_or_else(|| Problem::unavailable("no model answers"))?;
     Ok(Json(ModelView::from(&current)))
+}
+
+/// Reads the configuration again, as SIGHUP does: policy, dry run and model count from now on; other keys that changed are
+/// named, and count from the next start on.
+#[utoipa::path(post, path = "/v1/reload", tag = "agent", responses(
+    (status = 200, body = Reloaded, description = "What was taken, and what asks for another start"),
+    (status = 422, body = Problem, content_type = "application/problem+json", description = "What is wrong; nothing changes by it"),
+    (status = 503, body = Problem, content_type = "application/problem+json")
+), security(("token" = ["write"])))]
+pub async fn reload(State(shared): State<Arc<Shared>>) -> Result<Json<Reloaded>, Problem> {
+    shared.live()?;
+    let reload = Arc::clone(&shared.reload);
+    let outcome = tokio::task::spawn_blocking(move || reload.again()).await;
+    let outcome = outcome.map_err(|_| Problem::unavailable("reading it again failed"))?;
+    outcome.map(Json).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 
 /// Whether the process answers.

@@ -30,7 +30,7 @@ use super::{ApiError, problem::Problem, state::Shared};
 pub enum Role {
     /// Look.
     Read,
-    /// Look, and change the policy.
+    /// Look, change the policy, have the configuration read again.
     Write,
 }
 
@@ -124,6 +124,9 @@ fn digest(token: &str) -> [u8; 32] {
 /// Paths that show nothing of the network: a browser asks for them before it has a token to send.
 const OPEN: [&str; 6] = ["/", "/page.css", "/page.js", "/openapi.json", "/healthz", "/readyz"];
 
+/// The question that comes as POST.
+const LOOKUP: &str = "/v1/flows/lookup";
+
 /// Lets requests through that their sender may make.
 pub async fn guard(
     State(shared): State<Arc<Shared>>,
@@ -176,8 +179,9 @@ fn check(shared: &Shared, peer: Peer, request: &Request) -> Result<Option<Role>,
     };
     let needed = match *request.method() {
         Method::GET | Method::HEAD | Method::POST if OPEN.contains(&request.uri().path()) => return Ok(role),
-        // The one POST asks about many flows.
-        Method::GET | Method::HEAD | Method::POST => Role::Read,
+        Method::GET | Method::HEAD => Role::Read,
+        // It asks about many flows.
+        Method::POST if request.uri().path() == LOOKUP => Role::Read,
         _ => Role::Write,
     };
     match role {

@@ -153,6 +153,7 @@ pub fn routes() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
         .routes(routes!(policy::get, policy::put))
         .routes(routes!(agent::agent))
         .routes(routes!(agent::model))
+        .routes(routes!(agent::reload))
         .routes(routes!(agent::healthz))
         .routes(routes!(agent::readyz))
         .routes(routes!(metrics::metrics))

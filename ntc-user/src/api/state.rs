@@ -41,6 +41,7 @@ use crate::{
         policy::PolicyMaps,
         tables::{self, Labels},
     },
+    reload::Reload,
     switch::Switch,
 };
 
@@ -75,8 +76,10 @@ pub struct Shared {
     pub agent: RwLock<AgentView>,
     /// Interfaces by index.
     pub hooks: RwLock<BTreeMap<u32, HookView>>,
-    /// The model that answers, and the way to another.
+    /// The model that answers.
     pub models: Switch,
+    /// The way to what the configuration says now.
+    pub reload: Arc<Reload>,
     /// The policy.
     pub policy: Mutex<PolicyState>,
     /// Counts, once a second.
@@ -104,7 +107,7 @@ impl Shared {
     /// Before the agent is ready.
     pub fn new(
         agent: AgentView,
-        models: Switch,
+        reload: Arc<Reload>,
         policy: PolicyState,
         tokens: Tokens,
         rates: Rates,
@@ -113,7 +116,8 @@ impl Shared {
         Self {
             agent: RwLock::new(agent),
             hooks: RwLock::default(),
-            models,
+            models: reload.models().clone(),
+            reload,
             policy: Mutex::new(policy),
             stats: RwLock::default(),
             log: Log::default(),

@@ -2,26 +2,25 @@
 
 use std::path::Path;
 
-use ntc_common::limits::SEQUENCE_LENGTH;
-use ort::{
-    session::{Session, SessionOutputs},
-    value::TensorRef,
-};
 use thiserror::Error;
 
+#[cfg(not(feature = "onnxruntime"))]
+use super::graph::engine::Engine;
+#[cfg(feature = "onnxruntime")]
+use super::{library::LibraryError, session::Engine};
 use crate::{
     classify::{
         bundle::{Bundle, BundleError},
-        library::{self, LibraryError},
         vocabulary::{Answer, Vocabulary},
     },
-    features::{FEATURES, FLOW_VALUES},
+    features::FLOW_VALUES,
 };
 
 /// A model that cannot be loaded or run.
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// No ONNX Runtime.
+    #[cfg(feature = "onnxruntime")]
     #[error(transparent)]
     Library(#[from] LibraryError),
     /// No usable bundle.
@@ -35,18 +34,18 @@ pub enum ModelError {
         /// Which label.
         label: String,
     },
-    /// ONNX Runtime refused.
-    #[error("model {model}: ONNX Runtime: {message}")]
+    /// What computes it refused: ONNX Runtime, or in the small build ntc itself.
+    #[error("model {model}: {message}")]
     Runtime {
         /// Which model.
         model: String,
-        /// What it said.
+        /// Who refused, and why.
         message: String,
     },
     /// Its answers are not those that the bundle says it gives.
     #[error(
         "model {model}: its answers to the bundle's test vectors are {apart} apart from those in vectors.json, and may \
-         be {tolerance}: this ONNX Runtime computes something else than the network that was trained"
+         be {tolerance}: it is computed otherwise here than where it was trained"
     )]
     Vectors {
         /// Which model.
@@ -58,13 +57,11 @@ pub enum ModelError {
     },
 }
 
-/// A session of ONNX Runtime with its labels. One thread: several models run side by side instead.
+/// A network that is ready, with its labels. One thread: several models run side by side instead.
 #[derive(Debug)]
 pub struct Model {
-    session: Session,
+    engine: Engine,
     title: String,
-    input: String,
-    output: String,
     vocabulary: Vocabulary,
     min_confidence: f32,
 }
@@ -73,28 +70,14 @@ impl Model {
     /// Loads a bundle and lets it answer its test vectors.
     ///
     /// # Errors
-    /// No library, a graph that ONNX Runtime refuses, or other answers than the bundle's.
+    /// No library, a graph that is refused, or other answers than the bundle's.
     pub fn new(bundle: &Bundle, onnxruntime: Option<&Path>) -> Result<Self, ModelError> {
-        let environment = library::environment(onnxruntime)?;
+        let engine = Engine::new(bundle, onnxruntime)?;
         let title = bundle.title();
-        let runtime = |message: String| ModelError::Runtime { model: title.clone(), message };
-        let session = Session::builder(environment)
-            .map_err(|error| runtime(error.to_string()))?
-            .with_intra_threads(1)
-            .map_err(|error| runtime(error.to_string()))?
-            .commit_from_memory(&bundle.onnx)
-            .map_err(|error| runtime(error.to_string()))?;
         let output = &bundle.manifest.output;
         let vocabulary = Vocabulary::new(&output.labels)
             .map_err(|label| ModelError::UnknownLabel { model: title.clone(), label })?;
-        let mut model = Self {
-            session,
-            input: bundle.manifest.input.name.clone(),
-            output: output.name.clone(),
-            vocabulary,
-            min_confidence: output.min_confidence,
-            title,
-        };
+        let mut model = Self { engine, vocabulary, min_confidence: output.min_confidence, title };
         model.prove(bundle)?;
         Ok(model)
     }
@@ -114,7 +97,7 @@ impl Model {
     /// Makes it fail from now on.
     #[cfg(test)]
     pub(crate) fn spoil(&mut self) {
-        self.output.push_str(" that is not there");
+        self.engine.spoil();
     }
 
     /// `name version`.
@@ -131,7 +114,7 @@ impl Model {
     /// is not sure enough.
     ///
     /// # Errors
-    /// What ONNX Runtime said; nothing is appended then.
+    /// It cannot be computed; nothing is appended then.
     pub fn classify(&mut self, features: &[f32], answers: &mut Vec<Answer>) -> Result<(), ModelError> {
         let min_confidence = self.min_confidence;
         self.run(features, |vocabulary, row| answers.push(vocabulary.answer(row).at_least(min_confidence)))
@@ -140,7 +123,7 @@ impl Model {
     /// As [`classify`](Self::classify), but the likeliest answer however unsure.
     ///
     /// # Errors
-    /// What ONNX Runtime said; nothing is appended then.
+    /// It cannot be computed; nothing is appended then.
     pub fn likeliest(&mut self, features: &[f32], answers: &mut Vec<Answer>) -> Result<(), ModelError> {
         self.run(features, |vocabulary, row| answers.push(vocabulary.answer(row)))
     }
@@ -155,24 +138,15 @@ impl Model {
         if flows == 0 {
             return Ok(());
         }
-        let Self { session, title, input, output, vocabulary, .. } = self;
-        let runtime = |message: String| ModelError::Runtime { model: title.clone(), message };
-        let shape = [flows, SEQUENCE_LENGTH, FEATURES.len()];
-        let tensor = TensorRef::from_array_view((shape, features)).map_err(|e| runtime(e.to_string()))?;
-        let outputs: SessionOutputs<'_> = session
-            .run(ort::inputs![input.as_str() => tensor])
-            .map_err(|error| runtime(error.to_string()))?;
-        let output = outputs
-            .get(output.as_str())
-            .ok_or_else(|| runtime(format!("the graph has no output {output:?}")))?;
-        let (_, probabilities) =
-            output.try_extract_tensor::<f32>().map_err(|error| runtime(error.to_string()))?;
-        if probabilities.len() != flows * vocabulary.len() {
-            let found = probabilities.len();
-            return Err(runtime(format!("{found} probabilities for {flows} flows")));
-        }
+        let Self { engine, title, vocabulary, .. } = self;
         let labels = vocabulary.len();
-        probabilities.chunks_exact(labels).for_each(|row| take(vocabulary, row));
-        Ok(())
+        let taken = engine.run(features, flows, |probabilities| {
+            if probabilities.len() != flows * labels {
+                return Err(format!("{} probabilities for {flows} flows", probabilities.len()));
+            }
+            probabilities.chunks_exact(labels).for_each(|row| take(vocabulary, row));
+            Ok(())
+        });
+        taken.map_err(|message| ModelError::Runtime { model: title.clone(), message })
     }
 }

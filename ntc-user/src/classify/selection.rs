@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,11 @@ impl Selection {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SelectionError::File { path, source }),
         }
+    }
+
+    /// When the one in a folder was written; `None` where nothing was chosen.
+    pub fn written(folder: &Path) -> Option<SystemTime> {
+        fs::metadata(folder.join(FILE)).and_then(|file| file.modified()).ok()
     }
 
     /// Writes it in place of the one that is there: who reads meanwhile gets the one or the other.

@@ -4,6 +4,7 @@ use super::selection::{Selection, SelectionError};
 use std::{
     env, fmt, fs,
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Where the machine's owner puts bundles, and where `ntc model use` writes.
@@ -76,6 +77,11 @@ impl Store {
     pub fn select(&self, model: Option<PathBuf>) -> Result<(), SelectionError> {
         let previous = self.selected()?;
         Selection { model, previous }.write(&self.folders[0])
+    }
+
+    /// When a choice was last written, be it the same once more; `None`: never.
+    pub fn chosen(&self) -> Option<SystemTime> {
+        Selection::written(&self.folders[0])
     }
 
     /// What was chosen before.

@@ -1,4 +1,5 @@
-//! `ntc generate`: man pages and shell completions, from the command line's own definitions.
+//! `ntc generate`: man pages, shell completions, the configuration file and the reference, from the command line's own
+//! definitions.
 
 use std::{fs, process::ExitCode};
 
@@ -6,7 +7,11 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, ValueEnum as _};
 use clap_complete::Shell;
 
-use crate::cli::{Cli, GenerateArgs};
+use crate::{
+    api,
+    cli::{Cli, GenerateArgs},
+    config, reference,
+};
 
 /// Completion files as bash-completion, zsh and fish look for them.
 const COMPLETIONS: [(Shell, &str); 3] =
@@ -32,6 +37,14 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "ntc", &mut text);
         let path = shells.join(file);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for (file, text) in [
+        ("ntc.toml", config::template()?),
+        ("reference.md", reference::reference()?),
+        ("openapi.json", api::document()?),
+    ] {
+        let path = folder.join(file);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 pub mod classify;
+pub mod config;
 pub mod detach;
 pub mod doctor;
 pub mod eval;

@@ -28,12 +28,12 @@ use crate::{
         netlink::links::links,
         privileges,
     },
-    pipeline::{self, Config},
+    pipeline::{self, Config, End},
     policy::Policy,
+    reload::Reload,
     service,
     shadow::Shadow,
-    shape,
-    switch::{self, Switch},
+    shape, switch,
 };
 
 /// Runs the verb.
@@ -119,6 +119,7 @@ fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::
             pin_dir: args.pins.pin_dir.clone(),
         },
         pause: Duration::from_millis(args.pause_ms),
+        replace_pins: args.replace_pins,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -128,18 +129,20 @@ fn agent(args: &RunArgs, interfaces: Requests, listeners: Listeners) -> anyhow::
         .context("cannot start the asynchronous runtime")?;
     let duration = args.duration.map(Duration::from_secs);
     let mut printer = Printer::start(args.format)?;
-    let api = start_api(args, listeners, models.clone(), &config, PolicyState::new(policy.clone()))?;
+    let reload = Arc::new(Reload::new(std::env::args_os().collect(), models, &policy)?);
+    let api = start_api(args, listeners, &reload, &config, PolicyState::new(policy.clone()))?;
     runtime.block_on(async {
         // Before anything is attached: from here on a signal is an orderly end.
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let hangup = signal(SignalKind::hangup())?;
+        let (hangup, mut hand_over) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
         let stop = async move {
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                () = follow(models, hangup) => {}
-                () = sleep(duration) => {}
+                _ = interrupt.recv() => End::Whole,
+                _ = terminate.recv() => End::Whole,
+                _ = hand_over.recv() => End::HandOver,
+                () = follow(reload, hangup) => End::Whole,
+                () = sleep(duration) => End::Whole,
             }
         };
         pipeline::run(config, &policy, model, shadow, stop, |event| {
@@ -187,7 +190,7 @@ impl Drop for Queues<'_> {
 fn start_api(
     args: &RunArgs,
     listeners: Listeners,
-    models: Switch,
+    reload: &Arc<Reload>,
     config: &Config,
     policy: PolicyState,
 ) -> anyhow::Result<Option<Api>> {
@@ -207,7 +210,7 @@ fn start_api(
     tracing::info!(places = ?listeners.places(), "the API listens");
     let (tokens, rates) = (listeners.tokens.clone(), Rates::new(args.api.api_rate));
     let exports = args.export.iter().map(|address| Arc::new(Export::new(address.clone()))).collect();
-    let shared = Shared::new(agent, models, policy, tokens, rates, exports);
+    let shared = Shared::new(agent, Arc::clone(reload), policy, tokens, rates, exports);
     Ok(Some(Api::start(listeners, shared, args.pins.pin_dir.clone(), config.kernel.rule)?))
 }
 
@@ -259,16 +262,17 @@ impl Printer {
     }
 }
 
-/// Each SIGHUP is the word of `ntc model use`. Ends where the terminal is gone: then it means that as well.
-async fn follow(models: Switch, mut hangup: Signal) {
+/// Each SIGHUP asks for a look at the configuration and at what `ntc model use` chose. Ends where the terminal is gone:
+/// then it means that as well.
+async fn follow(reload: Arc<Reload>, mut hangup: Signal) {
     let on_terminal = io::stdin().is_terminal();
     while hangup.recv().await.is_some() {
         if on_terminal && !io::stdin().is_terminal() {
             return;
         }
-        let models = models.clone();
-        // What came of it, the switch tells.
-        let _ = tokio::task::spawn_blocking(move || models.load(None)).await;
+        let reload = Arc::clone(&reload);
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || reload.again()).await;
     }
     std::future::pending::<()>().await;
 }

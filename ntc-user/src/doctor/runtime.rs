@@ -1,10 +1,19 @@
 //! ONNX Runtime.
 
-use std::{fs, path::Path};
+#[cfg(feature = "onnxruntime")]
+use std::fs;
+use std::path::Path;
 
 use super::{Finding, Verdict};
+#[cfg(feature = "onnxruntime")]
 use crate::classify::library;
 
+#[cfg(not(feature = "onnxruntime"))]
+pub(super) fn check(_named: Option<&Path>) -> Finding {
+    Finding::new("onnxruntime", Verdict::Ok, "this is the small build", "ntc computes the model itself")
+}
+
+#[cfg(feature = "onnxruntime")]
 pub(super) fn check(named: Option<&Path>) -> Finding {
     match library::environment(named) {
         Ok(_) => {
@@ -23,6 +32,7 @@ pub(super) fn check(named: Option<&Path>) -> Finding {
 
 /// The version under which the library exports its symbols, such as `VERS_1.24.1`: its interface tells none that the
 /// bindings pass on.
+#[cfg(feature = "onnxruntime")]
 fn version(library: &Path) -> Option<String> {
     const PREFIX: &[u8] = b"\0VERS_";
     let bytes = fs::read(library).ok()?;

@@ -96,6 +96,21 @@ pub fn load(settings: &Settings, pins: Option<&PinDirectory>) -> Result<Ebpf, Ke
     Ok(ebpf)
 }
 
+/// As [`load`], over the maps that another agent left. With `replace`, those that do not fit give way.
+///
+/// # Errors
+/// As [`load`].
+pub fn over(settings: &Settings, pins: &mut PinDirectory, replace: bool) -> Result<Ebpf, KernelError> {
+    match load(settings, Some(pins)) {
+        Err(error @ KernelError::PinMismatch { .. }) if replace => {
+            tracing::warn!(%error, "they give way: labels and counters begin anew");
+            pins.clear()?;
+            load(settings, Some(pins))
+        }
+        outcome => outcome,
+    }
+}
+
 /// A program of the object by name and type.
 ///
 /// # Errors

@@ -151,6 +151,16 @@ impl PinDirectory {
         }
     }
 
+    /// Removes ntc's pins, so that all maps are made anew. The directory stays, whose lock is held.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    pub(super) fn clear(&mut self) -> Result<(), KernelError> {
+        self.fresh = true;
+        remove_pins(&self.path)
+            .map_err(|source| KernelError::PinDirectory { path: self.path.display().to_string(), source })
+    }
+
     /// Removes ntc's pins, and the directory if nothing else is in it.
     ///
     /// # Errors
@@ -253,13 +263,7 @@ impl std::fmt::Display for MapSize {
 /// # Errors
 /// The first that could not be removed.
 pub fn remove(directory: &Path) -> io::Result<()> {
-    for pin in ours(directory) {
-        match fs::remove_file(pin) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
+    remove_pins(directory)?;
     // Where it stays, so does the directory.
     let _ = fs::remove_dir(directory.join(policy::LOCK));
     match fs::remove_dir(directory) {
@@ -273,6 +277,16 @@ pub fn remove(directory: &Path) -> io::Result<()> {
     if let Some(parent) = directory.parent().filter(|parent| parent.ends_with(FOLDER)) {
         // Not empty: another version's pins stay.
         let _ = fs::remove_dir(parent);
+    }
+    Ok(())
+}
+
+fn remove_pins(directory: &Path) -> io::Result<()> {
+    for pin in ours(directory) {
+        match fs::remove_file(pin) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -291,17 +305,22 @@ pub fn other_versions(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Refuses to start beside an agent of another version, or beside programs that one left attached: both would account
-/// and mark each packet. Maps alone harm nobody.
+/// and mark each packet. Maps alone harm nobody. With `replace`, what an agent left that has gone is removed.
 ///
 /// # Errors
 /// The first such directory.
-pub fn refuse_other_versions(directory: &Path) -> Result<(), KernelError> {
+pub fn refuse_other_versions(directory: &Path, replace: bool) -> Result<(), KernelError> {
     for other in other_versions(directory) {
         if let Some(owner) = owner::of_pins(&other) {
             return Err(KernelError::AgentRunning {
                 path: other.display().to_string(),
                 owner: owner::Named(Some(owner)),
             });
+        }
+        if replace {
+            tracing::warn!(directory = %other.display(), "of another ntc version: removed");
+            remove_other_version(&other)?;
+            continue;
         }
         if !links(&other).is_empty() {
             return Err(KernelError::OtherVersion(other.display().to_string()));

@@ -166,13 +166,25 @@ impl PolicyMaps {
     }
 }
 
-/// Applies a policy at the start of an agent: marks and dry run are this agent's from here on.
+/// Applies the policy of an agent's configuration, at its start or when it is read again: marks and dry run are this
+/// agent's from here on.
 ///
 /// # Errors
 /// No pins, or not writable.
 pub fn start(directory: &Path, policy: &Policy) -> Result<(), KernelError> {
     let _lock = lock(directory)?;
     PolicyMaps::open(directory)?.write(policy)
+}
+
+/// Whether the policy that counts is a dry run from here on.
+///
+/// # Errors
+/// No pins, or not writable; another ntc's text in them.
+pub fn set_dry_run(directory: &Path, dry_run: bool) -> Result<(), ApplyError> {
+    let _lock = lock(directory)?;
+    let mut maps = PolicyMaps::open(directory)?;
+    let policy = Policy::parse("(active)", &maps.text()?, maps.table()?.mark_mask)?;
+    Ok(maps.write(&policy.dry_run(dry_run))?)
 }
 
 /// Writes the shadow's policy, before its programs run.

@@ -16,9 +16,9 @@ use super::{
     file::{self, ClassEntry, File, Lenient, RuleEntry},
     mistakes::{Mistake, Report},
     select::Selectors,
-    values::{Ports, Share, did_you_mean},
+    values::{Ports, Share},
 };
-use crate::catalogue::class_number;
+use crate::{catalogue::class_number, likeness::did_you_mean};
 
 /// Unless the file says otherwise: reordering comes with every change of class.
 const MAX_CHANGES: u8 = 2;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-use super::values::did_you_mean;
+use crate::likeness::did_you_mean;
 
 /// A mistake, or something that is worth a second look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,9 +72,7 @@ impl<'a> Report<'a> {
 
     /// Line and column of a byte.
     pub(super) fn place(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
+        place(self.text, offset)
     }
 
     /// In the order of the text.
@@ -84,6 +82,13 @@ impl<'a> Report<'a> {
             list.dedup();
         }
     }
+}
+
+/// Line and column of a byte.
+pub fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 /// Keys that the schema has no property for.

@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::{
     explain::{Explanation, Question},
     hold::Standing,
-    mistakes::Mistake,
+    mistakes::{Mistake, place},
     select::Selector,
     values::dscp_name,
 };

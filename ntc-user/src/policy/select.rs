@@ -7,9 +7,11 @@ use globset::{Glob, GlobMatcher};
 use super::{
     file::{ClassEntry, Lenient},
     mistakes::Report,
-    values::did_you_mean,
 };
-use crate::catalogue::{Catalogue, Service, class_number};
+use crate::{
+    catalogue::{Catalogue, Service, class_number},
+    likeness::did_you_mean,
+};
 
 /// How a service came to its class; the first of these that fits counts.
 #[derive(Clone, Debug, PartialEq, Eq)]

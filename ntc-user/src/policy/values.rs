@@ -10,6 +10,8 @@ use ntc_common::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::likeness::did_you_mean;
+
 /// Code points by name (RFC 2474, 2597, 3246, 5865, 8622).
 const CODE_POINTS: [(&str, u8); 24] = [
     ("CS0", 0),
@@ -305,24 +307,6 @@ impl JsonSchema for Share {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
     }
-}
-
-/// `; did you mean "…"?` for the known word that is most like this one, if one is.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let folded = word.to_lowercase();
-    let likeness = |known: &str| {
-        let known = known.to_lowercase();
-        // A word that was broken off is the likeliest.
-        if folded.len() > 2 && known.starts_with(&folded) {
-            1.0
-        } else {
-            strsim::jaro_winkler(&folded, &known)
-        }
-    };
-    let best =
-        known.into_iter().map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(likeness, _)| *likeness > 0.8)
-        .map_or_else(String::new, |(_, known)| format!("; did you mean {known:?}?"))
 }
 
 #[cfg(test)]

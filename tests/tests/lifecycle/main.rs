@@ -4,6 +4,7 @@ mod faults;
 mod killed;
 mod model;
 mod privileges;
+mod reload;
 mod stalled;
 mod upgrade;
 

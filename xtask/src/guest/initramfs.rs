@@ -9,17 +9,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
 
-use super::modules;
+use super::{Root, modules};
 use crate::setup;
 
 /// Devices, the shared file system and the overlay; all others are loaded on demand from there.
 const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"];
 /// Mount points, and where busybox makes its links.
 const FOLDERS: &[&str] =
-    &["bin", "dev", "proc", "sys", "modules", "host", "job", "kernel", "tools", "memory", "new"];
+    &["bin", "dev", "proc", "sys", "modules", "root", "job", "kernel", "tools", "memory", "new"];
 
 /// Writes the archive.
-pub fn write(path: &Path) -> Result<()> {
+pub fn write(path: &Path, root: Root) -> Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     let mut number = 0;
     let mut add = |name: &str, kind: ModeFileType, content: &[u8]| -> Result<()> {
@@ -41,6 +41,13 @@ pub fn write(path: &Path) -> Result<()> {
         &fs::read(&busybox).with_context(|| busybox.display().to_string())?,
     )?;
     add("init", ModeFileType::Regular, include_bytes!("init.sh"))?;
+    let script: &[u8] = match root {
+        Root::Machine => include_bytes!("machine.sh"),
+        Root::Debian => include_bytes!("debian.sh"),
+    };
+    add("root.sh", ModeFileType::Regular, script)?;
+    let layers: String = root.layers().iter().map(|(name, _)| format!("{name}\n")).collect();
+    add("layers", ModeFileType::Regular, layers.as_bytes())?;
     let folder = setup::guest_kernel().join("usr/lib/modules").join(setup::guest_release()?);
     let mut names = String::new();
     for (place, file) in modules::in_order(&folder, MODULES)?.iter().enumerate() {

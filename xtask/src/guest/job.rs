@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use super::machine::Console;
+use super::{Root, machine::Console};
 use crate::workspace;
 
 /// Lines of the kernel's log that are shown where the guest ended without a result.
@@ -25,16 +25,30 @@ pub struct Job {
     script: String,
     /// What the guest's console is joined to.
     pub console: Console,
+    /// What its root is made of.
+    pub root: Root,
 }
 
 impl Job {
-    /// An empty one, which runs in the work tree's root with this process's search path.
+    /// One for this machine's file system, which runs in the work tree's root.
     pub fn new(console: Console) -> Result<Self> {
+        let mut job = Self::of(Root::Machine, console)?;
+        // Their device files are there only with them.
+        job.line("modprobe -a tun ppp_generic");
+        job.environment("NTC_BINARY", &text(&workspace::target()?.join("release/ntc"))?);
+        job.environment("ORT_DYLIB_PATH", &text(&workspace::tools().join("onnxruntime/libonnxruntime.so"))?);
+        job.environment("NTC_SKIPPED_TESTS", &format!("{FOLDER}/skipped"));
+        job.environment(PATIENCE.0, PATIENCE.1);
+        job.line(&format!("cd {}", quoted(&text(&workspace::root().canonicalize()?)?)));
+        Ok(job)
+    }
+
+    /// An empty one.
+    pub fn of(root: Root, console: Console) -> Result<Self> {
         let parent = workspace::target()?.join("guest");
         fs::create_dir_all(&parent)?;
         let folder = tempfile::Builder::new().prefix("job-").tempdir_in(parent)?;
-        let root = workspace::root().canonicalize()?;
-        let mut job = Self { folder, script: String::new(), console };
+        let mut job = Self { folder, script: String::new(), console, root };
         job.line("#!/bin/sh");
         job.line("exec </dev/hvc0 >/dev/hvc0 2>&1");
         if console == Console::Output {
@@ -44,13 +58,6 @@ impl Job {
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         job.line(&format!("export HOME=/root TERM={} PATH={path}", quoted(&terminal())));
         job.line("ip link set lo up");
-        // Their device files are there only with them.
-        job.line("modprobe -a tun ppp_generic");
-        job.environment("NTC_BINARY", &text(&workspace::target()?.join("release/ntc"))?);
-        job.environment("ORT_DYLIB_PATH", &text(&workspace::tools().join("onnxruntime/libonnxruntime.so"))?);
-        job.environment("NTC_SKIPPED_TESTS", &format!("{FOLDER}/skipped"));
-        job.environment(PATIENCE.0, PATIENCE.1);
-        job.line(&format!("cd {}", quoted(&text(&root)?)));
         job.line("status=0");
         Ok(job)
     }

@@ -31,7 +31,7 @@ const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic nowatchdog mit
 pub fn command(job: &Job, limit_s: u32) -> Result<Command> {
     job.write()?;
     let initramfs = job.folder().join("initramfs");
-    initramfs::write(&initramfs)?;
+    initramfs::write(&initramfs, job.root)?;
 
     // Also ends the guest if this program is no longer there to do so.
     let mut command = workspace::command("timeout");
@@ -45,10 +45,8 @@ pub fn command(job: &Job, limit_s: u32) -> Result<Command> {
     command.args(["-serial", "chardev:log", "-device", "virtio-serial-pci"]);
     command.args(["-chardev", "stdio,id=out,signal=off"]);
     command.args(["-device", "virtconsole,chardev=out"]);
-    for (name, folder) in
-        [("host", Path::new("/")), ("kernel", &setup::guest_kernel()), ("tools", &setup::GUEST_TOOLS.root())]
-    {
-        share(&mut command, name, folder, ",readonly=on");
+    for (name, folder) in job.root.layers() {
+        share(&mut command, name, &folder, ",readonly=on");
     }
     share(&mut command, "job", job.folder(), "");
     if job.console == Console::Output {

@@ -65,6 +65,17 @@ const GUEST: &[Package] = &[
     package("kmod", "finds which kernel modules need which"),
 ];
 
+/// Where the packages are tried.
+const TRIAL: &[Package] = &[package("debootstrap", "makes the Debian in which the packages are tried")];
+
+/// Packages for arm64, built and run here.
+const ARM64: &[Package] = &[
+    package("gcc-aarch64-linux-gnu", "links for arm64, and compiles crates with C parts"),
+    package("libc6-dev-arm64-cross", "its C library"),
+    package("libstdc++6-arm64-cross", "a library that ONNX Runtime links"),
+    package("qemu-user-static", "runs what was built"),
+];
+
 const LABELLING: &[Package] = &[package("python3-venv", "pip fetches nfstream, which has nDPI in it")];
 
 const TRAINING: &[Package] = &[
@@ -96,6 +107,8 @@ impl Packages {
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Label => packages.extend(LABELLING),
                 Scope::Dist => packages.extend(ONNX_RUNTIME),
+                Scope::Trial => packages.extend(TRIAL),
+                Scope::Arm64 => packages.extend(ARM64),
                 Scope::Lint | Scope::Generate => {}
             }
         }

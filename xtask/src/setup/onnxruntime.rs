@@ -13,11 +13,12 @@ use anyhow::{Context as _, Result, bail};
 use super::Piece;
 use crate::workspace;
 
-const VERSION: &str = "1.32.0";
+/// The release that ships.
+pub const VERSION: &str = "1.32.0";
 
 /// The wheel for an architecture: pip's name of the platform, and SHA-256.
-fn wheel() -> Result<(&'static str, &'static str)> {
-    Ok(match std::env::consts::ARCH {
+fn wheel(arch: &str) -> Result<(&'static str, &'static str)> {
+    Ok(match arch {
         "x86_64" => {
             ("manylinux_2_28_x86_64", "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d")
         }
@@ -31,11 +32,31 @@ fn wheel() -> Result<(&'static str, &'static str)> {
 }
 
 /// The library at `.tools/onnxruntime/libonnxruntime.so`, where `.cargo/config.toml` points `ORT_DYLIB_PATH`.
-pub struct OnnxRuntime;
+pub struct OnnxRuntime {
+    /// The processor, by Rust's name.
+    pub arch: &'static str,
+}
+
+impl OnnxRuntime {
+    /// For this machine.
+    pub const HERE: Self = Self { arch: std::env::consts::ARCH };
+    /// For packages that are built for arm64.
+    pub const ARM64: Self = Self { arch: "aarch64" };
+
+    /// Where it is.
+    pub fn folder(&self) -> PathBuf {
+        let here = self.arch == std::env::consts::ARCH;
+        workspace::tools().join(if here {
+            "onnxruntime".to_owned()
+        } else {
+            format!("onnxruntime-{}", self.arch)
+        })
+    }
+}
 
 impl Piece for OnnxRuntime {
     fn name(&self) -> String {
-        format!("ONNX Runtime {VERSION}")
+        format!("ONNX Runtime {VERSION} ({})", self.arch)
     }
 
     fn why(&self) -> String {
@@ -43,15 +64,15 @@ impl Piece for OnnxRuntime {
     }
 
     fn is_there(&self) -> Result<bool> {
-        let version = fs::read_to_string(folder().join("VERSION")).unwrap_or_default();
-        Ok(version == VERSION && folder().join("libonnxruntime.so").is_file())
+        let version = fs::read_to_string(self.folder().join("VERSION")).unwrap_or_default();
+        Ok(version == VERSION && self.folder().join("libonnxruntime.so").is_file())
     }
 
     fn install(&self) -> Result<()> {
-        let work = workspace::tools().join("onnxruntime.part");
+        let work = self.folder().with_extension("part");
         remove(&work)?;
         fs::create_dir_all(&work)?;
-        let wheel = download(&work)?;
+        let wheel = download(&work, self.arch)?;
         let unpacked = work.join("wheel");
         workspace::run(
             workspace::command(super::python::SYSTEM_PYTHON)
@@ -72,21 +93,17 @@ impl Piece for OnnxRuntime {
                 .with_context(|| format!("the wheel has no {from}"))?;
         }
         fs::write(ready.join("VERSION"), VERSION)?;
-        remove(&folder())?;
-        fs::rename(&ready, folder())?;
+        remove(&self.folder())?;
+        fs::rename(&ready, self.folder())?;
         remove(&work)
     }
-}
-
-fn folder() -> PathBuf {
-    workspace::tools().join("onnxruntime")
 }
 
 /// Fetches the wheel with a pip of its own (a bare system has none) and lets pip compare the digest.
 ///
 /// The wheel is named in full, so that any Python can fetch it: no Python code of it is ever run.
-fn download(work: &Path) -> Result<PathBuf> {
-    let (platform, sha256) = wheel()?;
+fn download(work: &Path, arch: &str) -> Result<PathBuf> {
+    let (platform, sha256) = wheel(arch)?;
     let venv = workspace::tools().join("venv");
     if !venv.join("bin/pip").is_file() {
         workspace::run(

@@ -37,3 +37,28 @@ impl Piece for RustComponents {
         workspace::run(&mut rustup).with_context(|| format!("rustup could not; {by_hand}"))
     }
 }
+
+/// Rust's standard library for another target, as rustup brings it.
+pub struct Standard {
+    /// Rust's name of the target.
+    pub target: &'static str,
+}
+
+impl Piece for Standard {
+    fn name(&self) -> String {
+        format!("Rust's standard library for {}", self.target)
+    }
+
+    fn why(&self) -> String {
+        "packages are built for it".to_owned()
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        let sysroot = workspace::output(workspace::command("rustc").args(["--print", "sysroot"]))?;
+        Ok(PathBuf::from(sysroot.trim()).join("lib/rustlib").join(self.target).join("lib").is_dir())
+    }
+
+    fn install(&self) -> Result<()> {
+        workspace::run(workspace::command("rustup").args(["target", "add", self.target]))
+    }
+}

@@ -1,0 +1,191 @@
+//! Answers without ONNX Runtime, for the small build: the graph's operators one after the other, on one thread, in Rust
+//! alone. What it knows is what networks like the shipped one are made of; a graph with something else is refused by
+//! name. That it computes the same as the network that was trained, each bundle's test vectors show.
+
+mod arrange;
+mod convolve;
+mod element;
+pub mod engine;
+mod multiply;
+mod operator;
+mod proto;
+mod reduce;
+mod tensor;
+
+use std::{collections::HashMap, sync::Arc};
+
+use thiserror::Error;
+
+pub use self::tensor::Tensor;
+use self::{operator::Operator, proto::Node};
+
+/// A graph that cannot be read or computed.
+#[derive(Debug, Error)]
+pub enum GraphError {
+    /// Not the format of ONNX.
+    #[error("not an ONNX graph: {0}")]
+    Format(&'static str),
+    /// Made of something that the small build does not know.
+    #[error("the small build does not know the operator {0}; the build with ONNX Runtime does")]
+    Unknown(String),
+    /// Tensors that do not go together.
+    #[error("{operator} ({node}): {what}")]
+    Operands {
+        /// Which operator.
+        operator: String,
+        /// Which node of the graph.
+        node: String,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The graph has no such input or output.
+    #[error("the graph has no {0:?}")]
+    Name(String),
+}
+
+/// A step: an operator, where its operands are, and where its result goes.
+#[derive(Debug)]
+struct Step {
+    operator: Operator,
+    kind: String,
+    name: String,
+    operands: Vec<Option<usize>>,
+    result: usize,
+    /// Operands that nobody asks for afterwards.
+    last: Vec<usize>,
+}
+
+/// A graph that is ready to be computed.
+#[derive(Debug)]
+pub struct Graph {
+    steps: Vec<Step>,
+    places: HashMap<String, usize>,
+    constants: Vec<(usize, Arc<Tensor>)>,
+}
+
+impl Graph {
+    /// Reads a graph in ONNX's format.
+    ///
+    /// # Errors
+    /// It is none, or has an operator that is not known.
+    pub fn read(bytes: &[u8]) -> Result<Self, GraphError> {
+        let proto::Graph { nodes, constants } = proto::read(bytes)?;
+        let mut graph = Self { steps: Vec::new(), places: HashMap::new(), constants: Vec::new() };
+        for (name, tensor) in constants {
+            let place = graph.place(&name);
+            graph.constants.push((place, Arc::new(tensor)));
+        }
+        for mut node in nodes {
+            if node.kind == "Constant" {
+                let tensor =
+                    node.take_tensor("value").ok_or(GraphError::Format("a constant without a value"))?;
+                let name =
+                    node.results.first().cloned().ok_or(GraphError::Format("a constant without a name"))?;
+                let place = graph.place(&name);
+                graph.constants.push((place, Arc::new(tensor)));
+            } else {
+                graph.push(node)?;
+            }
+        }
+        graph.free_early();
+        Ok(graph)
+    }
+
+    fn push(&mut self, node: Node) -> Result<(), GraphError> {
+        let operator = Operator::of(&node)?;
+        let operands: Vec<_> =
+            node.operands.iter().map(|name| (!name.is_empty()).then(|| self.place(name))).collect();
+        let [result] = &node.results[..] else {
+            return Err(GraphError::Format("a node with several results"));
+        };
+        let result = self.place(result);
+        let name = node.results.into_iter().next().unwrap_or_default();
+        self.steps.push(Step { operator, kind: node.kind, name, operands, result, last: Vec::new() });
+        Ok(())
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        let next = self.places.len();
+        *self.places.entry(name.to_owned()).or_insert(next)
+    }
+
+    /// Notes after which step a value is no longer asked for.
+    fn free_early(&mut self) {
+        let mut seen = vec![false; self.places.len()];
+        for step in self.steps.iter_mut().rev() {
+            for place in step.operands.iter().flatten() {
+                if !std::mem::replace(&mut seen[*place], true) {
+                    step.last.push(*place);
+                }
+            }
+        }
+    }
+
+    /// Computes an output from an input.
+    ///
+    /// # Errors
+    /// No such input or output, or tensors that do not go together.
+    pub fn compute(&self, input: &str, tensor: Tensor, output: &str) -> Result<Tensor, GraphError> {
+        let place =
+            |name: &str| self.places.get(name).copied().ok_or_else(|| GraphError::Name(name.to_owned()));
+        let (input, output) = (place(input)?, place(output)?);
+        let mut values: Vec<Option<Arc<Tensor>>> = vec![None; self.places.len()];
+        for (place, constant) in &self.constants {
+            values[*place] = Some(Arc::clone(constant));
+        }
+        values[input] = Some(Arc::new(tensor));
+        for step in &self.steps {
+            let operand = |place: &Option<usize>| place.and_then(|place| values[place].as_deref());
+            let operands: Vec<_> = step.operands.iter().map(operand).collect();
+            let result = step.operator.compute(&operands).map_err(|what| GraphError::Operands {
+                operator: step.kind.clone(),
+                node: step.name.clone(),
+                what,
+            })?;
+            for place in step.last.iter().filter(|place| **place != output) {
+                values[*place] = None;
+            }
+            values[step.result] = Some(Arc::new(result));
+        }
+        let found = values[output].take().ok_or(GraphError::Format("its output is never computed"))?;
+        Ok(Arc::try_unwrap(found).unwrap_or_else(|shared| shared.as_ref().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{classify::Bundle, features::FEATURES};
+    use ntc_common::limits::SEQUENCE_LENGTH;
+
+    #[test]
+    fn it_gives_the_answers_of_the_shipped_bundle() {
+        let bundle = Bundle::shipped().expect("whole");
+        let graph = Graph::read(&bundle.onnx).expect("all operators are known");
+        let features: Vec<f32> = bundle.vectors.packets.iter().flatten().copied().collect();
+        let flows = features.len() / (SEQUENCE_LENGTH * FEATURES.len());
+        let input = Tensor::float(vec![flows, SEQUENCE_LENGTH, FEATURES.len()], features);
+        let manifest = &bundle.manifest;
+        let output = graph.compute(&manifest.input.name, input, &manifest.output.name).expect("computed");
+        let apart = bundle.vectors.difference(output.floats().expect("probabilities"));
+        assert!(apart <= bundle.vectors.tolerance, "{apart} apart");
+    }
+
+    #[test]
+    fn what_is_no_graph_is_refused() {
+        for bytes in [&b""[..], b"nonsense", &[0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0x3a, 0x05, 0x0a]] {
+            assert!(
+                Graph::read(bytes)
+                    .and_then(|graph| {
+                        graph.compute("packets", Tensor::float(vec![0], Vec::new()), "probabilities")
+                    })
+                    .is_err()
+            );
+        }
+        let whole = Bundle::shipped().expect("whole").onnx;
+        for cut in (0..whole.len()).step_by(9973) {
+            // Cut off anywhere: never a panic.
+            let _ = Graph::read(&whole[..cut]);
+        }
+    }
+}
