@@ -13,7 +13,7 @@ fn services() -> Vec<Service> {
 
 #[test]
 fn labels_are_protocols_of_the_catalogue_in_a_category_of_their_class() {
-    let read = |file| std::fs::read_to_string(workspace::root().join("models").join(file)).unwrap();
+    let read = |file| fs::read_to_string(workspace::root().join("models").join(file)).unwrap();
     let (catalogue, rules) = (read("services.csv"), read("classes.csv"));
     let class_of = |label: &str, category: &str| {
         let mut rows = rules.lines().skip(1).map(|row| row.split(',').collect::<Vec<_>>());
