@@ -38,7 +38,8 @@ class Truth:
         for ip, port in ((flow["dst_ip"], flow["dst_port"]), (flow["src_ip"], flow["src_port"])):
             if address(ip) in self.servers:
                 for entry in self.ports:
-                    if TRANSPORTS[entry["transport"]] == flow["proto"] and entry["first"] <= port <= entry["last"]:
+                    if (TRANSPORTS[entry["transport"]] == flow["proto"]
+                            and port in range(entry["first"], entry["last"] + 1, entry["step"])):
                         return entry
         return None
 

@@ -71,7 +71,8 @@ impl Player {
     fn program(&self, line: &str, values: &[(&'static str, String)], draw: &mut Draw) -> Program {
         let line = fill(line, values, draw);
         let folder = &self.values[0].1;
-        Program::shell(format!("cd {folder} && {line}"))
+        // A line of its own: what the shell starts in the background must not take the change of folder with it.
+        Program::shell(format!("cd {folder} || exit 1\n{line}"))
             .env("PYTHONPATH", workspace::root().join("models").display().to_string())
             .env("PYTHONWARNINGS", "ignore")
     }

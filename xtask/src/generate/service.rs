@@ -42,6 +42,9 @@ pub(super) struct Block {
     pub(super) label: String,
     /// nDPI's category of that.
     pub(super) category: String,
+    /// Of these ports, every so-manyth: RTP has the even ones.
+    #[serde(default = "one")]
+    pub(super) step: u16,
 }
 
 /// A server and clients of it, other ones than those of `cargo xtask run`.
@@ -91,6 +94,10 @@ pub(super) struct File {
 
 fn pause() -> f64 {
     0.7
+}
+
+fn one() -> u16 {
+    1
 }
 
 fn yes() -> bool {
