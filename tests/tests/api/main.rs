@@ -2,6 +2,7 @@
 
 mod contract;
 mod events;
+mod interface;
 mod policy;
 mod roles;
 mod top;
