@@ -14,11 +14,13 @@
 //! | [`http`] | asking the agent, by curl |
 //! | [`unpacked`] | Debian's programs that are unpacked beside the sources |
 //! | [`switch`] | Open vSwitch in a namespace |
+//! | [`certificate`] | certificates |
 //! | [`running`] | programs that end with the test |
 //! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
+pub mod certificate;
 pub mod confined;
 pub mod corpus;
 pub mod foreign;
