@@ -12,13 +12,15 @@
 //! | [`kernel`] | ntc's programs, run packet by packet |
 //! | [`agent`] | the command `ntc` |
 //! | [`http`] | asking the agent, by curl |
-//! | [`collectors`] | programs that take what ntc exports |
+//! | [`unpacked`] | Debian's programs that are unpacked beside the sources |
+//! | [`switch`] | Open vSwitch in a namespace |
+//! | [`certificate`] | certificates |
 //! | [`running`] | programs that end with the test |
 //! | [`patience`] | how long a test waits |
 //! | [`confined`] | a child bounded in time and memory |
 
 pub mod agent;
-pub mod collectors;
+pub mod certificate;
 pub mod confined;
 pub mod corpus;
 pub mod foreign;
@@ -29,7 +31,9 @@ pub mod link;
 pub mod net;
 pub mod patience;
 pub mod running;
+pub mod switch;
 pub mod tap;
+pub mod unpacked;
 pub mod wire;
 
 use std::io::Write as _;

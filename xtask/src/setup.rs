@@ -138,6 +138,10 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
         pieces.push(Box::new(unpacked::COLLECTORS));
         pieces.push(Box::new(python::ASKING));
     }
+    if has(Scope::Test) || has(Scope::Guest) {
+        pieces.push(Box::new(unpacked::SWITCH));
+        pieces.push(Box::new(python::CONTROLLER));
+    }
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));
     }

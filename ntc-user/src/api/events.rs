@@ -13,14 +13,19 @@ use axum::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use ntc_common::key::FlowKey;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     extract::Params,
     log::{Gone, Record},
+    mirror::{Change, Entry},
     problem::Problem,
     query::{EventsQuery, Filter},
+    sdn::Format,
     state::{Shared, read},
+    view::FlowView,
 };
 use crate::clock;
 
@@ -30,14 +35,16 @@ const CHUNK: usize = 256;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Labels as server-sent events. First the flows that have one (`snapshot`, then one `live`), then what changes: `new`,
-/// `changed`, `ended`, each with the whole flow as data. A change that happened during the snapshot may be told twice.
+/// `changed`, `ended`, each with the whole flow as data, and with the two matches for a controller if `match` asks for
+/// them. A change that happened during the snapshot may be told twice. Filters let a change through if the flow was
+/// wanted before it: whoever asked for a class hears that a flow has left it.
 ///
 /// Whoever comes back with `Last-Event-ID` gets what he missed, without a snapshot, as long as the agent still has it
 /// (the last 16,384 changes); else a snapshot. A reader who falls further behind gets `dropped`, and the stream ends.
 #[utoipa::path(get, path = "/v1/events", tag = "flows",
     params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on behind this event")),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream", description = "Events; data is a FlowView"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events; data is a FlowView, with `match` as in an Answer if it was asked for"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "A parameter means nothing"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "The agent is starting, or has too many subscribers")
     ))]
@@ -61,9 +68,19 @@ pub async fn events(
     // From here on changes are followed; the snapshot that comes first is at least as new.
     let after = resumed.unwrap_or_else(|| shared.log.latest());
     let place = if resumed.is_some() { Place::Live } else { Place::Snapshot(None) };
-    let subscriber = Subscriber { shared, filter, instance, after, place, _permit: permit };
+    let format = query.format;
+    let subscriber = Subscriber { shared, filter, format, instance, after, place, _permit: permit };
     let events = stream::unfold(subscriber, Subscriber::next).flat_map(stream::iter).map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// A flow, with its matches if they are wanted.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    flow: &'a FlowView,
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    matches: Option<[Value; 2]>,
 }
 
 enum Place {
@@ -76,6 +93,8 @@ enum Place {
 struct Subscriber {
     shared: Arc<Shared>,
     filter: Filter,
+    /// Whose match goes with each flow.
+    format: Option<Format>,
     instance: String,
     /// The latest change that was told.
     after: u64,
@@ -103,9 +122,9 @@ impl Subscriber {
             .take(CHUNK)
             .inspect(|(key, _)| last = Some(**key))
             .filter(|(key, entry)| self.filter.wants(key, entry, now_ns))
-            .filter_map(|(key, entry)| {
+            .map(|(key, entry)| {
                 let flow = self.shared.view(key, entry, unix_time);
-                Some(Event::default().event("snapshot").data(serde_json::to_string(&flow).ok()?))
+                Event::default().event("snapshot").data(self.data(&flow))
             })
             .collect();
         drop(mirror);
@@ -144,16 +163,29 @@ impl Subscriber {
         }
     }
 
-    /// By what the flow was when it changed.
+    /// By what the flow was when it changed, or right before.
     fn wants(&self, record: &Record) -> bool {
-        self.filter.wants(&record.key, &record.entry, clock::monotonic_ns())
+        let wanted = |entry: &Entry| self.filter.wants(&record.key, entry, clock::monotonic_ns());
+        let before = || match record.change {
+            Change::Changed { was } => Some(record.entry.with(was)),
+            Change::New | Change::Ended => None,
+        };
+        wanted(&record.entry) || before().is_some_and(|entry| wanted(&entry))
     }
 
     fn event(&self, record: &Record) -> Event {
-        Event::default()
-            .event(record.change.name())
-            .id(self.id(record.number))
-            .data(record.json(&self.shared))
+        let event = Event::default().event(record.change.name()).id(self.id(record.number));
+        match self.format {
+            // The same for all readers.
+            None => event.data(record.json(&self.shared)),
+            Some(_) => event.data(self.data(&record.view(&self.shared))),
+        }
+    }
+
+    fn data(&self, flow: &FlowView) -> String {
+        let matches = self.format.map(|format| format.of(flow));
+        // Numbers, names and addresses: nothing that JSON cannot hold.
+        serde_json::to_string(&Told { flow, matches }).unwrap_or_default()
     }
 
     fn id(&self, number: u64) -> String {

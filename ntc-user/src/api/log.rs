@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{
     mirror::{Change, Entry},
     state::Shared,
+    view::FlowView,
 };
 use crate::clock::UnixTime;
 
@@ -36,13 +37,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// The flow then.
+    pub fn view(&self, shared: &Shared) -> FlowView {
+        shared.view(&self.key, &self.entry, self.unix_time)
+    }
+
     /// The flow then as JSON: written once, however many readers follow, and never where nobody does.
     pub fn json(&self, shared: &Shared) -> &str {
-        self.json.get_or_init(|| {
-            let flow = shared.view(&self.key, &self.entry, self.unix_time);
-            // Numbers, names and addresses: nothing that JSON cannot hold.
-            serde_json::to_string(&flow).unwrap_or_default().into_boxed_str()
-        })
+        // Numbers, names and addresses: nothing that JSON cannot hold.
+        self.json
+            .get_or_init(|| serde_json::to_string(&self.view(shared)).unwrap_or_default().into_boxed_str())
     }
 }
 

@@ -28,7 +28,10 @@ pub enum Change {
     /// A flow got its first label.
     New,
     /// Service, class, stage or confidence are others now.
-    Changed,
+    Changed {
+        /// The label before.
+        was: Label,
+    },
     /// The flow is over, or its label gave way.
     Ended,
 }
@@ -38,7 +41,7 @@ impl Change {
     pub const fn name(self) -> &'static str {
         match self {
             Self::New => "new",
-            Self::Changed => "changed",
+            Self::Changed { .. } => "changed",
             Self::Ended => "ended",
         }
     }
@@ -117,13 +120,12 @@ impl Mirror {
         let bytes = state.bytes.iter().sum();
         match self.entries.get_mut(&key) {
             Some(known) => {
-                let changed = differ(&known.label, &label);
-                known.label = label;
+                let was = std::mem::replace(&mut known.label, label);
                 known.state = state;
                 known.look = self.looks;
                 known.measure(bytes, now_ns);
-                if changed {
-                    tell(Change::Changed, known);
+                if differ(&was, &label) {
+                    tell(Change::Changed { was }, known);
                 }
             }
             None => {
@@ -190,6 +192,11 @@ impl Mirror {
 const RATE_NS: u64 = 900_000_000;
 
 impl Entry {
+    /// The same flow with another label.
+    pub const fn with(self, label: Label) -> Self {
+        Self { label, ..self }
+    }
+
     fn measure(&mut self, bytes: u64, now_ns: u64) {
         let passed_ns = now_ns.saturating_sub(self.measured_ns);
         if passed_ns < RATE_NS {
@@ -253,7 +260,7 @@ pub(crate) mod tests {
         let mut mirror = Mirror::default();
         let told = std::cell::RefCell::new(Vec::new());
         let tell = |change: Change, entry: &Entry| {
-            told.borrow_mut().push((change, entry.label.start_ns, entry.label.service));
+            told.borrow_mut().push((change.name(), entry.label.start_ns, entry.label.service));
         };
         let (key, first) = flow(1, 100, 5, 10);
         mirror.set(key, first, 200, tell);
@@ -262,10 +269,9 @@ pub(crate) mod tests {
         mirror.set(key, flow(1, 500, 7, 10).1, 600, tell);
         mirror.set(key, None, 700, tell);
         mirror.set(key, None, 800, tell);
-        use Change::{Changed, Ended, New};
         assert_eq!(
             told.into_inner(),
-            [(New, 100, 5), (Changed, 100, 7), (Ended, 100, 7), (New, 500, 7), (Ended, 500, 7)]
+            [("new", 100, 5), ("changed", 100, 7), ("ended", 100, 7), ("new", 500, 7), ("ended", 500, 7)]
         );
         assert!(mirror.is_empty());
     }

@@ -154,6 +154,10 @@ query! {
     EventsQuery {
         /// `Last-Event-ID` for those who cannot send headers.
         last_event_id: Option<String>,
+        /// Whose match is wanted with each flow.
+        #[param(inline)]
+        #[serde(rename = "match")]
+        format: Option<Format>,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | name | what it is | where it goes |
 //! | --- | --- | --- |
-//! | `openflow13` | the field `match` of os-ken's and Ryu's `ofctl_rest` | `POST /stats/flowentry/add` |
+//! | `openflow13` | arguments of `OFPMatch` of os-ken's and Ryu's; `match` of Ryu's `ofctl_rest` | `POST /stats/flowentry/add` |
 //! | `onos` | the field `selector` of an ONOS flow rule | `POST /onos/v1/flows/{device}` |
 //! | `odl` | the container `match` of OpenDaylight's `flow-node-inventory` | RESTCONF (RFC 8040), `…/flow={id}` |
 
@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::query::{Protocol, Tuple};
+use super::{
+    query::{Protocol, Tuple},
+    view::FlowView,
+};
 
 /// `ETH_TYPE` of IPv4 and IPv6.
 const ETHER_TYPES: [u16; 2] = [0x0800, 0x86dd];
@@ -21,7 +24,7 @@ const ETHER_TYPES: [u16; 2] = [0x0800, 0x86dd];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// OpenFlow 1.3, as os-ken's REST interface takes it.
+    /// OpenFlow 1.3, as os-ken and Ryu name its fields.
     Openflow13,
     /// ONOS.
     Onos,
@@ -30,6 +33,13 @@ pub enum Format {
 }
 
 impl Format {
+    /// As [`both`](Self::both), of a flow that is known.
+    pub fn of(self, flow: &FlowView) -> [Value; 2] {
+        let &FlowView { src_ip, dst_ip, src_port, dst_port, .. } = flow;
+        let proto = if flow.proto == "tcp" { Protocol::Tcp } else { Protocol::Udp };
+        self.both(&Tuple { src_ip, dst_ip, src_port, dst_port, proto })
+    }
+
     /// The match for packets from the source, and for those to it.
     pub fn both(self, flow: &Tuple) -> [Value; 2] {
         let Tuple { src_ip, dst_ip, src_port, dst_port, proto } = *flow;

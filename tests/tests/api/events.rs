@@ -57,6 +57,33 @@ fn a_follower_sees_a_snapshot_then_each_change_and_goes_on_where_it_stopped() ->
 }
 
 #[test]
+fn a_controller_gets_matches_and_hears_that_a_flow_is_no_longer_what_it_asked_for() -> anyhow::Result<()> {
+    let link = Link::new("api-leave")?;
+    let mut agent = link.agent(&[])?;
+    let ask = Asker::unix(&link);
+    link.first_packets(45_001, 5)?;
+    agent.until(of_port(45_001))?;
+    ask.until(&flow_of(45_001), |page| page["flows"].get(0).map(|_| ()))?;
+
+    let stream = ask.follow("/v1/events?stage=provisional&match=openflow13", &[])?;
+    let snapshot = stream.until(|_| true)?;
+    ensure!(snapshot.name == "snapshot", "{snapshot:?}");
+    let matches = &snapshot.data["match"];
+    ensure!(matches[0]["tcp_src"] == 45_001 && matches[1]["tcp_dst"] == 45_001, "{snapshot:?}");
+    // It closes: its label is final.
+    link.exchange(45_001)?;
+    let leaves = stream.until(|event| event.data["stage"] == "final")?;
+    ensure!(leaves.name == "changed" && leaves.data["match"] == *matches, "{leaves:?}");
+    // Nothing more is told of it, not even its end.
+    ask.follow("/v1/events?port=45001", &[])?.until(|event| event.name == "ended")?;
+    link.first_packets(45_002, 5)?;
+    let next = stream.until(|event| event.name != "live")?;
+    ensure!(next.data["src_port"] == 45_002, "{next:?}");
+    agent.stop()?;
+    Ok(())
+}
+
+#[test]
 fn a_subscriber_too_many_is_told_so() -> anyhow::Result<()> {
     let link = Link::new("api-subscribers")?;
     let agent = link.agent(&[])?;

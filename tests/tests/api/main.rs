@@ -3,6 +3,7 @@
 mod contract;
 mod events;
 mod hostile;
+mod interface;
 mod metrics;
 mod page;
 mod policy;

@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::ensure;
 use ntc_tests::{
+    certificate,
     link::{Call, Link, of_call, text},
     root, skip,
 };
 
-use crate::roles::{READER, WRITER, certificate, tokens};
+use crate::roles::{READER, WRITER, tokens};
 
 /// New flows come from this port and those behind it.
 const FIRST_PORT: u16 = 46_001;
@@ -27,7 +28,7 @@ fn the_page_shows_live_traffic_to_who_has_a_browser() -> anyhow::Result<()> {
     }
     let (link, folder) = (Link::new("api-page")?, tempfile::tempdir()?);
     link.addresses()?;
-    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate(folder.path())?);
+    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate::of(folder.path(), "192.0.2.1")?);
     let mut agent = link.agent(&[
         "--api-listen",
         "127.0.0.1:8080,192.0.2.1:8443",

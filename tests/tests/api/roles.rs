@@ -1,9 +1,9 @@
 //! Who may do what: each cell of the table in `ntc_user::api::auth`.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, ensure};
-use ntc_tests::{agent::Agent, http::Asker, link::Link};
+use ntc_tests::{agent::Agent, certificate, http::Asker, link::Link};
 use ntc_user::api::listen::socket_of;
 
 /// The tokens of [`tokens`].
@@ -71,42 +71,11 @@ pub(crate) fn tokens(folder: &Path) -> anyhow::Result<String> {
     Ok(path.display().to_string())
 }
 
-/// A certificate for 192.0.2.1, by openssl.
-pub(crate) fn certificate(folder: &Path) -> anyhow::Result<[String; 2]> {
-    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=ntc",
-            "-addext",
-            "subjectAltName=IP:192.0.2.1",
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ])
-        .output()
-        .context("openssl")?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Ok([certificate, key])
-}
-
 #[test]
 fn each_way_in_gives_the_role_that_is_written_down() -> anyhow::Result<()> {
     let (link, folder) = (Link::new("api-roles")?, tempfile::tempdir()?);
     link.addresses()?;
-    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate(folder.path())?);
+    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate::of(folder.path(), "192.0.2.1")?);
     let listen = "127.0.0.1:8080,192.0.2.1:8443";
     let agent = link.agent(&[
         "--api-listen",
@@ -184,7 +153,7 @@ fn without_tokens_only_the_owner_writes_and_the_mode_says_who_comes_in() -> anyh
 fn an_open_door_is_not_opened() -> anyhow::Result<()> {
     let (link, folder) = (Link::new("api-open")?, tempfile::tempdir()?);
     link.addresses()?;
-    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate(folder.path())?);
+    let (tokens, [certificate, key]) = (tokens(folder.path())?, certificate::of(folder.path(), "192.0.2.1")?);
     let refused = |arguments: &[&str]| -> anyhow::Result<String> {
         let arguments = [&["--iface", "r0"], arguments].concat();
         let output = Agent::command(&link.agent_side, &link.pins.0, &[], &arguments)?.output()?;

@@ -6,10 +6,10 @@ use anyhow::{Context as _, ensure};
 use async_nats::{Client, ConnectOptions, Message, jetstream};
 use futures::{Stream, StreamExt as _};
 use ntc_tests::{
-    collectors,
     link::{Link, of_port},
     net::Namespace,
     running::Running,
+    unpacked::COLLECTORS,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -19,7 +19,8 @@ use crate::{export, until};
 const URL: &str = "nats://127.0.0.1";
 
 fn server(namespace: &Namespace, store: &Path) -> anyhow::Result<Running> {
-    let child = collectors::inside(namespace, "nats-server")
+    let child = COLLECTORS
+        .inside(namespace, "nats-server")
         .args(["--addr", "127.0.0.1", "--port", "4222", "--jetstream", "--store_dir"])
         .arg(store)
         .stdout(Stdio::null())
@@ -58,7 +59,7 @@ async fn next(messages: &mut (impl Stream<Item = Message> + Unpin)) -> anyhow::R
 
 #[test]
 fn each_change_is_a_message_under_the_subject_of_its_service() -> anyhow::Result<()> {
-    if !collectors::at_hand("each_change_is_a_message_under_the_subject_of_its_service")? {
+    if !COLLECTORS.at_hand("each_change_is_a_message_under_the_subject_of_its_service")? {
         return Ok(());
     }
     let link = Link::new("export-nats")?;
@@ -85,7 +86,7 @@ fn each_change_is_a_message_under_the_subject_of_its_service() -> anyhow::Result
 
 #[test]
 fn a_broker_that_dies_and_comes_back_replays_each_change_once() -> anyhow::Result<()> {
-    if !collectors::at_hand("a_broker_that_dies_and_comes_back_replays_each_change_once")? {
+    if !COLLECTORS.at_hand("a_broker_that_dies_and_comes_back_replays_each_change_once")? {
         return Ok(());
     }
     let link = Link::new("export-jetstream")?;

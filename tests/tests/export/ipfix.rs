@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use ntc_tests::{
-    collectors,
     link::{Link, of_port},
     running::Running,
     tap::Tap,
+    unpacked::COLLECTORS,
 };
 use ntc_user::catalogue::Catalogue;
 
@@ -38,7 +38,8 @@ struct Record {
 fn records(capture: &Path) -> anyhow::Result<Vec<Record>> {
     let fields = ["srcport", "packets", "octets", "flow_end_reason", "appl_id.selector_id", "od_id"];
     let fields = fields.iter().flat_map(|field| ["-e".to_owned(), format!("cflow.{field}")]);
-    let output = collectors::here("tshark")
+    let output = COLLECTORS
+        .here("tshark")
         .args(["-d", "tcp.port==4739,cflow", "-r"])
         .arg(capture)
         .args(["-T", "fields", "-E", "separator=;"])
@@ -72,7 +73,7 @@ fn application(service: &str) -> anyhow::Result<String> {
 
 #[test]
 fn collectors_decode_flows_with_both_directions_service_and_confidence() -> anyhow::Result<()> {
-    if !collectors::at_hand("collectors_decode_flows_with_both_directions_service_and_confidence")? {
+    if !COLLECTORS.at_hand("collectors_decode_flows_with_both_directions_service_and_confidence")? {
         return Ok(());
     }
     let link = Link::new("export-udp")?;
@@ -80,7 +81,8 @@ fn collectors_decode_flows_with_both_directions_service_and_confidence() -> anyh
     let (capture, flows) = (folder.path().join("lo.pcap"), folder.path().join("flows"));
     std::fs::create_dir(&flows)?;
     let tap = Tap::whole(&link.agent_side, "lo", capture.clone())?;
-    let nfcapd = collectors::inside(&link.agent_side, "nfcapd")
+    let nfcapd = COLLECTORS
+        .inside(&link.agent_side, "nfcapd")
         .args(["-b", "127.0.0.1", "-p", &PORT.to_string(), "-t", "3600", "-w"])
         .arg(&flows)
         .stdout(Stdio::null())
@@ -113,7 +115,7 @@ fn collectors_decode_flows_with_both_directions_service_and_confidence() -> anyh
     let sum = told(41_001).fold([0, 0], |sum, record| [0, 1].map(|i| sum[i] + record.packets[i]));
     ensure!(sum == [5, 3], "deltas add up: {records:?}");
 
-    let whole = collectors::here("tshark").args(["-V", "-r"]).arg(&capture).output()?;
+    let whole = COLLECTORS.here("tshark").args(["-V", "-r"]).arg(&capture).output()?;
     let whole = String::from_utf8(whole.stdout)?;
     let service = label["service"].as_str().unwrap_or_default();
     ensure!(whole.contains(&format!("ApplicationName: {service}")), "{service} is named");
@@ -122,7 +124,8 @@ fn collectors_decode_flows_with_both_directions_service_and_confidence() -> anyh
     }
     ensure!(goes_on[0].application == application(service)?, "{service}: {goes_on:?}");
 
-    let dumped = collectors::here("nfdump")
+    let dumped = COLLECTORS
+        .here("nfdump")
         .arg("-R")
         .arg(&flows)
         .args(["-q", "-o", "fmt:%sp %dp %pkt %opkt %byt %obyt"])
@@ -135,7 +138,7 @@ fn collectors_decode_flows_with_both_directions_service_and_confidence() -> anyh
 
 #[test]
 fn a_collector_that_breaks_off_and_comes_back_gets_every_flow() -> anyhow::Result<()> {
-    if !collectors::at_hand("a_collector_that_breaks_off_and_comes_back_gets_every_flow")? {
+    if !COLLECTORS.at_hand("a_collector_that_breaks_off_and_comes_back_gets_every_flow")? {
         return Ok(());
     }
     let link = Link::new("export-tcp")?;

@@ -4,6 +4,7 @@ mod broker;
 mod ipfix;
 mod lines;
 mod scrape;
+mod secured;
 
 use std::time::Duration;
 

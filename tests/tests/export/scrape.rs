@@ -4,10 +4,10 @@ use std::process::Stdio;
 
 use anyhow::ensure;
 use ntc_tests::{
-    collectors,
     http::Asker,
     link::{Link, of_port, text},
     running::Running,
+    unpacked::COLLECTORS,
 };
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::until;
 
 #[test]
 fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result<()> {
-    if !collectors::at_hand("prometheus_scrapes_what_promtool_finds_nothing_wrong_with")? {
+    if !COLLECTORS.at_hand("prometheus_scrapes_what_promtool_finds_nothing_wrong_with")? {
         return Ok(());
     }
     let link = Link::new("export-scrape")?;
@@ -26,7 +26,8 @@ fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result
     let config = folder.path().join("prometheus.yml");
     let scrape = "scrape_configs:\n- job_name: ntc\n  scrape_interval: 1s\n  static_configs:\n  - targets: [127.0.0.1:8080]\n";
     std::fs::write(&config, scrape)?;
-    let prometheus = collectors::inside(&link.agent_side, "prometheus")
+    let prometheus = COLLECTORS
+        .inside(&link.agent_side, "prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
         .args(["--web.listen-address=127.0.0.1:9090", "--log.level=error"])
@@ -68,10 +69,8 @@ fn prometheus_scrapes_what_promtool_finds_nothing_wrong_with() -> anyhow::Result
 
     let file = folder.path().join("metrics");
     std::fs::write(&file, Asker::unix(&link).ask("/metrics", &[])?.body)?;
-    let checked = collectors::here("promtool")
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(&file)?)
-        .output()?;
+    let checked =
+        COLLECTORS.here("promtool").args(["check", "metrics"]).stdin(std::fs::File::open(&file)?).output()?;
     ensure!(checked.status.success() && text(&checked).trim().is_empty(), "{}", text(&checked));
     agent.stop()?;
     Ok(())

@@ -1,5 +1,5 @@
-//! Python environments: of the training package in `models/`, of labelling and generated traffic
-//! beside it, and of the tests.
+//! Python environments: of the training package in `models/`, of labelling and generated traffic beside it, of the tests,
+//! and of the example in `docs/examples/`.
 
 use std::{fs, path::PathBuf};
 
@@ -53,6 +53,14 @@ pub const ASKING: Environment = Environment {
     requirements: "tests/requirements.txt",
     sees_system: false,
     why: "asks the query interface by its own document (tests/requirements.txt)",
+};
+
+/// os-ken, a library for SDN controllers.
+pub const CONTROLLER: Environment = Environment {
+    folder: "controller",
+    requirements: "docs/examples/requirements.txt",
+    sees_system: false,
+    why: "runs the example of an SDN controller (docs/examples/requirements.txt)",
 };
 
 impl Environment {

@@ -29,6 +29,13 @@ pub const COLLECTORS: Unpacked = Unpacked {
     why: "take in the tests what the agent exports",
 };
 
+/// A switch for a controller, and the telephones whose calls go through it.
+pub const SWITCH: Unpacked = Unpacked {
+    folder: "switch",
+    packages: &["openvswitch-switch", "sip-tester"],
+    why: "carry the calls that the example of an SDN controller singles out",
+};
+
 impl Unpacked {
     /// Where they are: a root of a file system.
     pub fn root(&self) -> PathBuf {

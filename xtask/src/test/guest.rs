@@ -31,6 +31,7 @@ const TESTS: &[(&str, &[&str])] = &[
             "stack::",
         ],
     ),
+    ("sdn", &["queue"]),
     ("lifecycle", &["told_to_stay", "pins_are_closed", "detach_leaves_no_program_map_or_pin"]),
 ];
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.

@@ -30,62 +30,7 @@ pub(super) const STUN: Service = Service {
 };
 
 /// The calling side: INVITE, ACK, two seconds of G.711 speech, BYE.
-const CALLER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1" ?>
-<!DOCTYPE scenario SYSTEM "sipp.dtd">
-<scenario name="call with speech">
-  <send retrans="500"><![CDATA[
-INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: alice <sip:alice@[local_ip]:[local_port]>;tag=[pid]caller[call_number]
-To: bob <sip:[service]@[remote_ip]:[remote_port]>
-Call-ID: [call_id]
-CSeq: 1 INVITE
-Contact: sip:alice@[local_ip]:[local_port]
-Max-Forwards: 70
-Subject: Test call
-Content-Type: application/sdp
-Content-Length: [len]
-
-v=0
-o=alice 53655765 2353687637 IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio [rtpstream_audio_port] RTP/AVP 8
-a=rtpmap:8 PCMA/8000
-]]></send>
-  <recv response="100" optional="true"/>
-  <recv response="180" optional="true"/>
-  <recv response="200" rtd="true" rrs="true"/>
-  <send><![CDATA[
-ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: alice <sip:alice@[local_ip]:[local_port]>;tag=[pid]caller[call_number]
-To: bob <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 1 ACK
-Contact: sip:alice@[local_ip]:[local_port]
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
-  <nop><action><exec rtp_stream="SPEECH,1,8,PCMA/8000"/></action></nop>
-  <pause milliseconds="2000"/>
-  <send retrans="500"><![CDATA[
-BYE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: alice <sip:alice@[local_ip]:[local_port]>;tag=[pid]caller[call_number]
-To: bob <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 2 BYE
-Contact: sip:alice@[local_ip]:[local_port]
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
-  <recv response="200" crlf="true"/>
-</scenario>
-"#;
+const CALLER: &str = include_str!("call.xml");
 
 fn serve_sip(site: &Site) -> Result<Vec<Program>> {
     // A-law samples; what is said does not matter, only when and how much.
