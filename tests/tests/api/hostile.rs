@@ -53,11 +53,11 @@ fn mistakes_and_attacks_get_problems() -> anyhow::Result<()> {
     // A header that never ends, many at a time, takes nothing from the next one.
     let crawl = (0..40)
         .map(|_| {
-            let mut stream = std::os::unix::net::UnixStream::connect(socket_of(&link.pins.0))?;
-            std::io::Write::write_all(&mut stream, b"GET /v1/flows HTTP/1.1\r\nHost: x\r\nX")?;
+            let mut stream = UnixStream::connect(socket_of(&link.pins.0))?;
+            stream.write_all(b"GET /v1/flows HTTP/1.1\r\nHost: x\r\nX")?;
             Ok(stream)
         })
-        .collect::<std::io::Result<Vec<_>>>()?;
+        .collect::<io::Result<Vec<_>>>()?;
     ensure!(ask.ask("/readyz", &[])?.status == 200);
     drop(crawl);
     let events = agent.stop()?;
@@ -70,9 +70,7 @@ fn a_crowd_at_one_door_is_told_so_and_leaves_the_other_open() -> anyhow::Result<
     let link = Link::new("api-crowd")?;
     let agent = link.agent(&["--api-listen", "127.0.0.1:8080"])?;
     let path = socket_of(&link.pins.0);
-    let crowd = (0..256)
-        .map(|_| std::os::unix::net::UnixStream::connect(&path))
-        .collect::<std::io::Result<Vec<_>>>()?;
+    let crowd = (0..256).map(|_| UnixStream::connect(&path)).collect::<io::Result<Vec<_>>>()?;
     let tcp = Asker::inside(&link.agent_side, &[]);
     tcp.until("http://127.0.0.1:8080/v1/agent", |agent| (agent["ready"] == true).then_some(()))?;
     // Accepted in the order of coming: the 257th is one too many.

@@ -105,6 +105,8 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
     ensure!(policy.header("allow") == Some("GET, HEAD, PUT"), "root may change it: {policy:?}");
     let put = ["--request", "PUT", "--header", "Content-Type: application/json", "--header", &tag];
     ensure!(ask.ask("/v1/policy", &[&put[..], &["--data", &policy.body]].concat())?.status == 200);
+    let reloaded = ask.ask("/v1/reload", &["--request", "POST"])?;
+    ensure!(reloaded.status == 200, "{reloaded:?}");
     let stream = ask.follow("/v1/events", &[])?;
     ensure!(stream.until(|_| true)?.data["src_port"] == 41_001, "a snapshot of the one flow");
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use ntc_tests::{agent::Agent, certificate, http::Asker, link::Link};
 use ntc_user::api::listen::socket_of;
 
@@ -109,6 +109,15 @@ fn each_way_in_gives_the_role_that_is_written_down() -> anyhow::Result<()> {
         wrong.extend(compare(who, ask, base, rows)?);
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The other POST changes something.
+    let reload = |ask: &Asker, base: &str, options: &[&str]| -> anyhow::Result<u16> {
+        let post = ["--request", "POST"];
+        Ok(ask.ask(&format!("{base}/v1/reload"), &[&post[..], options].concat())?.status)
+    };
+    let read = ["--header", "Authorization: Bearer reader-0123456789"];
+    ensure!(reload(&stranger, "", &[])? == 401 && reload(&stranger, "", &read)? == 403);
+    ensure!(reload(&loopback, "http://127.0.0.1:8080", &read)? == 403);
+    ensure!(reload(&tls, "https://192.0.2.1:8443", &[])? == 401);
     let allow = |ask: &Asker| -> anyhow::Result<Option<String>> {
         Ok(ask.ask("/v1/policy", &[])?.header("allow").map(str::to_owned))
     };
