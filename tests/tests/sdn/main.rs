@@ -18,7 +18,7 @@ use ntc_tests::{
 use ntc_user::api::listen::socket_of;
 
 use site::{PORTS, Site};
-use traffic::{Passed, answering, calls, ends_well, fetch, passed, web};
+use traffic::{answering, calls, ends_well, fetch, passed, web};
 
 /// Expedited forwarding (RFC 3246), the example's default.
 const EF: u8 = 46;
