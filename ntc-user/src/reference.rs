@@ -27,7 +27,7 @@ const HEAD: &str = "\
 # Reference
 
 Written from the definitions of the command line and of the query interface; a test compares it with them. Metrics are in
-[metrics.md](metrics.md), the query interface whole in [openapi.json](openapi.json).
+[api.md](api.md#metrics), the query interface whole in [openapi.json](openapi.json).
 ";
 
 /// The text of `docs/reference.md`.
