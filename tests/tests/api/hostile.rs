@@ -169,7 +169,7 @@ fn answered(socket: &Path, bytes: &[u8]) -> anyhow::Result<String> {
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error.into()),
         _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
     }
 }
