@@ -147,7 +147,7 @@ impl Controller {
 
     /// Waits until it has said so.
     fn until(&self, event: &str) -> anyhow::Result<()> {
-        let said = until("the controller", Duration::from_secs(20), || {
+        let said = until("the controller", Duration::from_secs(60), || {
             Ok((!self.said(event).is_empty()).then_some(()))
         });
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
