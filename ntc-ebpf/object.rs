@@ -3,6 +3,9 @@
 //! With the pinned stable compiler, so that host and BPF come from one LLVM: `RUSTC_BOOTSTRAP=1` lets it
 //! build `core` for the BPF target. Not by aya-build, whose flags lack `target-cpu=v3` (atomics).
 
+#[path = "flags.rs"]
+mod flags;
+
 use std::{
     env,
     error::Error,
@@ -47,14 +50,8 @@ pub fn build(binary: &str, features: &[&str], object: &str) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Flags of the BPF build. `v3` has the atomic instructions (Linux 5.12). Frames and map values are read at any address:
-/// the kernels of x86-64 and arm64 allow it (`HAVE_EFFICIENT_UNALIGNED_ACCESS`), and without it the linker's LLVM takes
-/// each word of a key apart into bytes.
 fn rustflags(root: &Path) -> Result<String, Box<dyn Error>> {
-    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    let mut flags = vec![format!("--cfg=bpf_target_arch=\"{arch}\"")];
-    flags.extend(["-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clink-arg=--btf"].map(String::from));
-    flags.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());
+    let mut flags = flags::flags(&env::var("CARGO_CFG_TARGET_ARCH")?);
     // BTF names source files: the same ones wherever the checkout is.
     flags.push(format!("--remap-path-prefix={}=ntc", root.canonicalize()?.display()));
     Ok(flags.join("\x1f"))

@@ -1,5 +1,8 @@
 //! `lint`: style and dependencies. `test` runs the first three too.
 
+#[path = "../../ntc-ebpf/flags.rs"]
+pub(crate) mod flags;
+
 use std::{env::consts::ARCH, process::Command};
 
 use anyhow::Result;
@@ -52,15 +55,8 @@ pub fn clippy_bpf() -> Result<Command> {
     cargo.args(["--", "--deny=warnings"]);
     // Unstable flags on the stable compiler, so that there is one compiler and one LLVM for both halves.
     cargo.env("RUSTC_BOOTSTRAP", "1");
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", bpf_flags().join("\u{1f}"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags::flags(ARCH).join("\u{1f}"));
     Ok(cargo)
-}
-
-/// As in ntc-ebpf/object.rs.
-pub(crate) fn bpf_flags() -> Vec<String> {
-    let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
-    let architecture = format!("--cfg=bpf_target_arch=\"{ARCH}\"");
-    flags.into_iter().map(str::to_owned).chain([architecture]).collect()
 }
 
 /// Licences, forbidden crates, sources. Advisories are left out: they need a database from the network,

@@ -152,7 +152,7 @@ pub async fn agent(State(shared): State<Arc<Shared>>) -> Json<AgentView> {
     (status = 503, body = Problem, content_type = "application/problem+json")
 ))]
 pub async fn model(State(shared): State<Arc<Shared>>) -> Result<Json<ModelView>, Problem> {
-    let current = shared.models.current().ok_or_else(|| Problem::unavailable("no model answers"))?;
+    let current = shared.reload.models().current().ok_or_else(|| Problem::unavailable("no model answers"))?;
     Ok(Json(ModelView::from(&current)))
 }
 

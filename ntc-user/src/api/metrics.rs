@@ -124,7 +124,7 @@ fn classic(text: &str) -> String {
 }
 
 fn agent(registry: &mut Registry, shared: &Shared) {
-    let (agent, model) = (read(&shared.agent), shared.models.current());
+    let (agent, model) = (read(&shared.agent), shared.reload.models().current());
     let mut labels = vec![("version", agent.version.to_string())];
     if let Some(model) = &model {
         labels.push(("model", model.manifest.model.name.clone()));
@@ -164,7 +164,7 @@ fn agent(registry: &mut Registry, shared: &Shared) {
         "inference",
         "Time of one call of the model, by flows that it answered",
         Unit::Seconds,
-        shared.models.times(),
+        shared.reload.models().times(),
     );
 }
 

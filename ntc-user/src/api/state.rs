@@ -42,7 +42,6 @@ use crate::{
         tables::{self, Labels},
     },
     reload::Reload,
-    switch::Switch,
 };
 
 /// Streams of events at one time.
@@ -76,9 +75,7 @@ pub struct Shared {
     pub agent: RwLock<AgentView>,
     /// Interfaces by index.
     pub hooks: RwLock<BTreeMap<u32, HookView>>,
-    /// The model that answers.
-    pub models: Switch,
-    /// The way to what the configuration says now.
+    /// The model that answers, and the way to what the configuration says now.
     pub reload: Arc<Reload>,
     /// The policy.
     pub policy: Mutex<PolicyState>,
@@ -116,7 +113,6 @@ impl Shared {
         Self {
             agent: RwLock::new(agent),
             hooks: RwLock::default(),
-            models: reload.models().clone(),
             reload,
             policy: Mutex::new(policy),
             stats: RwLock::default(),

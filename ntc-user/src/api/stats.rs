@@ -118,7 +118,7 @@ impl ApiCounts {
 #[utoipa::path(get, path = "/v1/services", tag = "catalogue", responses((status = 200, body = Vec<ServiceView>)))]
 pub async fn services(State(shared): State<Arc<Shared>>) -> Json<Vec<ServiceView>> {
     let sums = shared.live().map(|live| live.mirror().sums().services.clone()).unwrap_or_default();
-    let model = shared.models.current();
+    let model = shared.reload.models().current();
     let labels = model.iter().flat_map(|model| &model.manifest.output.labels);
     let known: BTreeSet<&str> = labels.map(String::as_str).collect();
     let mut services: Vec<_> = Catalogue::shipped()

@@ -61,6 +61,8 @@ pub enum ModelError {
 #[derive(Debug)]
 pub struct Model {
     engine: Engine,
+    /// Names of the graph's input and output.
+    ends: (String, String),
     title: String,
     vocabulary: Vocabulary,
     min_confidence: f32,
@@ -74,10 +76,11 @@ impl Model {
     pub fn new(bundle: &Bundle, onnxruntime: Option<&Path>) -> Result<Self, ModelError> {
         let engine = Engine::new(bundle, onnxruntime)?;
         let title = bundle.title();
-        let output = &bundle.manifest.output;
+        let (input, output) = (&bundle.manifest.input, &bundle.manifest.output);
+        let ends = (input.name.clone(), output.name.clone());
         let vocabulary = Vocabulary::new(&output.labels)
             .map_err(|label| ModelError::UnknownLabel { model: title.clone(), label })?;
-        let mut model = Self { engine, vocabulary, min_confidence: output.min_confidence, title };
+        let mut model = Self { engine, ends, vocabulary, min_confidence: output.min_confidence, title };
         model.prove(bundle)?;
         Ok(model)
     }
@@ -97,7 +100,7 @@ impl Model {
     /// Makes it fail from now on.
     #[cfg(test)]
     pub(crate) fn spoil(&mut self) {
-        self.engine.spoil();
+        self.ends.1.push_str(" that is not there");
     }
 
     /// `name version`.
@@ -138,9 +141,9 @@ impl Model {
         if flows == 0 {
             return Ok(());
         }
-        let Self { engine, title, vocabulary, .. } = self;
+        let Self { engine, ends: (input, output), title, vocabulary, .. } = self;
         let labels = vocabulary.len();
-        let taken = engine.run(features, flows, |probabilities| {
+        let taken = engine.run((input, output), features, flows, |probabilities| {
             if probabilities.len() != flows * labels {
                 return Err(format!("{} probabilities for {flows} flows", probabilities.len()));
             }

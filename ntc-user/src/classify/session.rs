@@ -15,8 +15,6 @@ use crate::features::FEATURES;
 #[derive(Debug)]
 pub struct Engine {
     session: Session,
-    input: String,
-    output: String,
 }
 
 fn said(error: impl ToString) -> String {
@@ -34,31 +32,22 @@ impl Engine {
             .map_err(|error| refused(said(error)))?
             .commit_from_memory(&bundle.onnx)
             .map_err(|error| refused(said(error)))?;
-        let manifest = &bundle.manifest;
-        Ok(Self { session, input: manifest.input.name.clone(), output: manifest.output.name.clone() })
+        Ok(Self { session })
     }
 
-    /// Gives the probabilities of all flows to `take`.
+    /// Gives the probabilities of all flows to `take`: what comes to `output` of the features at `input`.
     pub fn run(
         &mut self,
+        (input, output): (&str, &str),
         features: &[f32],
         flows: usize,
         take: impl FnOnce(&[f32]) -> Result<(), String>,
     ) -> Result<(), String> {
-        let Self { session, input, output } = self;
         let shape = [flows, SEQUENCE_LENGTH, FEATURES.len()];
         let tensor = TensorRef::from_array_view((shape, features)).map_err(said)?;
-        let outputs: SessionOutputs<'_> =
-            session.run(ort::inputs![input.as_str() => tensor]).map_err(said)?;
-        let output = outputs
-            .get(output.as_str())
-            .ok_or_else(|| said(format!("the graph has no output {output:?}")))?;
+        let outputs: SessionOutputs<'_> = self.session.run(ort::inputs![input => tensor]).map_err(said)?;
+        let output =
+            outputs.get(output).ok_or_else(|| said(format!("the graph has no output {output:?}")))?;
         take(output.try_extract_tensor::<f32>().map_err(said)?.1)
-    }
-
-    /// Makes it fail from now on.
-    #[cfg(test)]
-    pub fn spoil(&mut self) {
-        self.output.push_str(" that is not there");
     }
 }

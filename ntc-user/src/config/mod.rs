@@ -17,7 +17,7 @@ pub use self::{
 use crate::{
     cli::{Cli, RunArgs},
     likeness::did_you_mean,
-    policy::{Mistake, place},
+    policy::{Mistake, lines, place},
 };
 
 /// Where packages put it.
@@ -39,7 +39,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// There are mistakes in it.
-    #[error("{}", lines(path, mistakes))]
+    #[error("{}", lines("configuration", path, mistakes))]
     Mistakes {
         /// The file.
         path: String,
@@ -51,11 +51,6 @@ pub enum ConfigError {
     Usage(String),
 }
 
-fn lines(path: &str, mistakes: &[Mistake]) -> String {
-    let all: Vec<_> = mistakes.iter().map(|mistake| format!("configuration {path}:{mistake}")).collect();
-    all.join("\n")
-}
-
 /// The options of `ntc run`, by their long names, as they were told.
 pub type Values = BTreeMap<String, Vec<OsString>>;
 
@@ -64,11 +59,7 @@ pub type Values = BTreeMap<String, Vec<OsString>>;
 /// # Errors
 /// The file cannot be used.
 pub fn parse(command: Command, arguments: Vec<OsString>) -> Result<Cli, ConfigError> {
-    let command = match named(&arguments) {
-        Some(path) => over_file(command, &path)?,
-        None => command,
-    };
-    let matches = command.get_matches_from(arguments);
+    let matches = over_named(command, &arguments)?.get_matches_from(arguments);
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
@@ -77,11 +68,7 @@ pub fn parse(command: Command, arguments: Vec<OsString>) -> Result<Cli, ConfigEr
 /// # Errors
 /// The file cannot be used.
 pub fn again(arguments: &[OsString]) -> Result<(RunArgs, Values), ConfigError> {
-    let command = Cli::command();
-    let command = match named(arguments) {
-        Some(path) => over_file(command, &path)?,
-        None => command,
-    };
+    let command = over_named(Cli::command(), arguments)?;
     let usage = |error: clap::Error| ConfigError::Usage(first_line(&error));
     let matches = command.clone().try_get_matches_from(arguments).map_err(usage)?;
     let run = matches.subcommand_matches(VERB).ok_or_else(|| ConfigError::Usage("not `ntc run`".into()))?;
@@ -123,6 +110,14 @@ fn named(arguments: &[OsString]) -> Option<String> {
         }
     }
     env::var(VARIABLE).ok().filter(|path| !path.is_empty())
+}
+
+/// The command over the configuration file that its arguments name, if they name one.
+fn over_named(command: Command, arguments: &[OsString]) -> Result<Command, ConfigError> {
+    match named(arguments) {
+        Some(path) => over_file(command, &path),
+        None => Ok(command),
+    }
 }
 
 fn over_file(command: Command, path: &str) -> Result<Command, ConfigError> {

@@ -28,6 +28,12 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// A line for each mistake in a file: what it is, its path, and the mistake.
+pub fn lines(what: &str, path: &str, mistakes: &[Mistake]) -> String {
+    let all: Vec<_> = mistakes.iter().map(|mistake| format!("{what} {path}:{mistake}")).collect();
+    all.join("\n")
+}
+
 /// Collects mistakes by their places in a text.
 pub(super) struct Report<'a> {
     text: &'a str,

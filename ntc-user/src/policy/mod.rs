@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::{
     explain::{Explanation, Question},
     hold::Standing,
-    mistakes::{Mistake, place},
+    mistakes::{Mistake, lines, place},
     select::Selector,
     values::dscp_name,
 };
@@ -41,18 +41,13 @@ pub enum PolicyError {
         source: std::io::Error,
     },
     /// There are mistakes in it.
-    #[error("{}", lines(path, mistakes))]
+    #[error("{}", lines("policy", path, mistakes))]
     Mistakes {
         /// The file.
         path: String,
         /// All of them, in the order of the text.
         mistakes: Vec<Mistake>,
     },
-}
-
-fn lines(path: &str, mistakes: &[Mistake]) -> String {
-    let all: Vec<_> = mistakes.iter().map(|mistake| format!("policy {path}:{mistake}")).collect();
-    all.join("\n")
 }
 
 /// A policy that can be used.

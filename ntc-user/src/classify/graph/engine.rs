@@ -17,8 +17,6 @@ const FLOWS: usize = 16;
 #[derive(Debug)]
 pub struct Engine {
     graph: Graph,
-    input: String,
-    output: String,
 }
 
 impl Engine {
@@ -29,13 +27,13 @@ impl Engine {
             return Err(refused(format!("this small build does without ONNX Runtime ({})", path.display())));
         }
         let graph = Graph::read(&bundle.onnx).map_err(|error| refused(error.to_string()))?;
-        let manifest = &bundle.manifest;
-        Ok(Self { graph, input: manifest.input.name.clone(), output: manifest.output.name.clone() })
+        Ok(Self { graph })
     }
 
-    /// Gives the probabilities of all flows to `take`.
+    /// Gives the probabilities of all flows to `take`: what comes to `output` of the features at `input`.
     pub fn run(
         &mut self,
+        (input, output): (&str, &str),
         features: &[f32],
         flows: usize,
         take: impl FnOnce(&[f32]) -> Result<(), String>,
@@ -43,16 +41,10 @@ impl Engine {
         let mut probabilities = Vec::new();
         for features in features[..flows * FLOW_VALUES].chunks(FLOWS * FLOW_VALUES) {
             let shape = vec![features.len() / FLOW_VALUES, SEQUENCE_LENGTH, FEATURES.len()];
-            let input = Tensor::float(shape, features.to_vec());
-            let output = self.graph.compute(&self.input, input, &self.output).map_err(|e| e.to_string())?;
-            probabilities.extend_from_slice(output.floats().map_err(str::to_owned)?);
+            let features = Tensor::float(shape, features.to_vec());
+            let computed = self.graph.compute(input, features, output).map_err(|e| e.to_string())?;
+            probabilities.extend_from_slice(computed.floats().map_err(str::to_owned)?);
         }
         take(&probabilities)
-    }
-
-    /// Makes it fail from now on.
-    #[cfg(test)]
-    pub fn spoil(&mut self) {
-        self.output.push_str(" that is not there");
     }
 }

@@ -5,6 +5,7 @@
 mod arrange;
 mod convolve;
 mod element;
+#[cfg(not(feature = "onnxruntime"))]
 pub mod engine;
 mod multiply;
 mod operator;

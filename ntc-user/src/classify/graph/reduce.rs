@@ -15,7 +15,7 @@ pub fn reduce(a: &Tensor, axes: &[i64], keep: bool, start: f32, each: impl Fn(f3
     let mut steps = strides(&kept);
     steps.iter_mut().zip(&gone).for_each(|(step, gone)| {
         if *gone {
-            *step = 0
+            *step = 0;
         }
     });
     let values = a.floats()?;

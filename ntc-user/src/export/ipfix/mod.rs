@@ -137,7 +137,7 @@ impl Exporter {
         for (set, record) in elements::services() {
             messages.add(*set, record);
         }
-        if let Some(model) = shared.models.current() {
+        if let Some(model) = shared.reload.models().current() {
             let name = format!("{} {}", model.manifest.model.name, model.manifest.model.version);
             let (set, record) = elements::model(model.epoch, name);
             messages.add(set, &record);
