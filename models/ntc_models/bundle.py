@@ -20,14 +20,17 @@ def make(name, out, corpus, work, device, results, say=print):
     found = {key: results.get(run) for key, run in wanted.items()}
     # Goes on from its checkpoint, so that nothing is trained twice where the study did it already.
     final = runs.Run(name, "all", recipe="strangers")
+    missing = study.todo([final], corpus.flows, results)
     shipped, trained = runs.execute(final, corpus, work, device, say)
-    results.put(final, shipped)
+    if missing:
+        results.put(final, shipped)
+    shipped = results.get(final)  # where the study trained it, also by what
     strangers = found["strangers"]
     export.write_bundle(
         out, architecture=name, network=trained.network, labels=trained.labels, catalogue=corpus.catalogue,
         temperature=strangers["temperature"], min_confidence=strangers["min_confidence"], flows=corpus.flows,
         training={"run": final.id, "epochs": final.epochs, "seed": final.seed, "recipe": final.recipe,
-                  "split_sha256": strangers["split_sha256"], "code_sha256": shipped["code_sha256"]},
+                  "device": shipped["device"], "split_sha256": strangers["split_sha256"], "code_sha256": shipped["code_sha256"]},
         evaluation={"by_repository": beside(found, "strangers", "by-repository"),
                     "random": beside(found, "random", "random"), "answered": strangers["answered"],
                     "all": on_all(trained, corpus, strangers["temperature"])},
