@@ -1,9 +1,11 @@
 //! The project's chores: `cargo xtask VERB`. One module a verb; each verb first puts in place what it needs.
 
+mod audit;
 mod bench;
 mod bpf;
 mod build;
 mod dist;
+mod docs;
 mod flood;
 mod fuzz;
 mod generate;
@@ -58,6 +60,8 @@ enum Verb {
     Guest(guest::Arguments),
     /// Check style, and licences and sources of all dependencies
     Lint,
+    /// Ask the package registries what they know against the versions in use
+    Audit,
     /// Try hostile input on all that reads input from outside
     Fuzz(fuzz::Arguments),
     /// Measure speed
@@ -72,6 +76,8 @@ enum Verb {
     Label(label::Arguments),
     /// Make the packages that an operator installs
     Dist(dist::Arguments),
+    /// Make a book of the project's pages, and look for dead links
+    Docs,
     /// Hold the build without ONNX Runtime against the full one, on captures
     Small(small::Arguments),
     /// Train a model from captures and write its bundle
@@ -96,6 +102,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             return run::run(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
         Verb::Test => return test::main(),
+        Verb::Audit => return audit::main(),
         Verb::Fuzz(arguments) => return fuzz::main(&arguments),
         Verb::Guest(arguments) => return guest::main(&arguments),
         Verb::Lint => lint::main(),
@@ -125,6 +132,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             };
             return generate::main(&arguments, &ntc, &workspace::root(), &workspace::tools());
         }
+        Verb::Docs => docs::main(),
         Verb::Label(arguments) => label::main(&arguments),
         Verb::Small(arguments) => small::main(&arguments),
         Verb::Train(arguments) => train::main(&arguments),

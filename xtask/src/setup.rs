@@ -15,6 +15,7 @@ mod unpacked;
 
 use std::{
     collections::BTreeSet,
+    env::consts::ARCH,
     fs::{self, File},
     time::Instant,
 };
@@ -25,7 +26,7 @@ use clap::{Args, ValueEnum};
 pub use debian_root::debian_root;
 pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
 pub use onnxruntime::{OnnxRuntime, VERSION as ONNX_RUNTIME_VERSION};
-pub use python::{GENERATING, LABELLING, TRAINING};
+pub use python::{GENERATING, LABELLING, TRAINING, requirements};
 pub use unpacked::GUEST_TOOLS;
 
 use crate::workspace;
@@ -57,6 +58,10 @@ pub enum Scope {
     Trial,
     /// A compiler for arm64, and an emulator to run what it makes
     Arm64,
+    /// musl, which the small build brings along
+    Small,
+    /// mdBook
+    Docs,
 }
 
 /// What to install.
@@ -89,6 +94,11 @@ trait Piece {
     fn is_there(&self) -> Result<bool>;
     /// Puts it in place. An installation that was cut off must not look like a finished one.
     fn install(&self) -> Result<()>;
+}
+
+/// This machine's target with musl as its C library.
+pub fn musl() -> String {
+    format!("{ARCH}-unknown-linux-musl")
 }
 
 /// Puts in place all that the scopes need.
@@ -145,12 +155,18 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     if has(Scope::Lint) {
         pieces.push(Box::new(cargo_tool::CARGO_DENY));
     }
+    if has(Scope::Docs) {
+        pieces.push(Box::new(cargo_tool::MDBOOK));
+    }
     if has(Scope::Dist) {
         pieces.push(Box::new(cargo_tool::CARGO_DEB));
     }
     if has(Scope::Arm64) {
-        pieces.push(Box::new(rust_components::Standard { target: "aarch64-unknown-linux-gnu" }));
+        pieces.push(Box::new(rust_components::Standard { target: "aarch64-unknown-linux-gnu".to_owned() }));
         pieces.push(Box::new(OnnxRuntime::ARM64));
+    }
+    if has(Scope::Small) {
+        pieces.push(Box::new(rust_components::Standard { target: musl() }));
     }
     if has(Scope::Trial) {
         pieces.push(Box::new(debian_root::DebianRoot));
@@ -167,16 +183,17 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     pieces
 }
 
-/// All but `build`, `train`, `label` and `page` compile the agent; the tests include those of the training package and
+/// All but `build`, `train`, `label`, `page` and `docs` compile the agent; the tests include those of the training package and
 /// of the page.
 fn with_implied(scope: Scope) -> Vec<Scope> {
     match scope {
-        Scope::Build | Scope::Train | Scope::Label | Scope::Page => vec![scope],
+        Scope::Build | Scope::Train | Scope::Label | Scope::Page | Scope::Docs => vec![scope],
         Scope::Run | Scope::Lint | Scope::Dist => vec![Scope::Build, scope],
         Scope::Generate => vec![Scope::Build, Scope::Run, Scope::Label, scope],
         Scope::Guest => vec![Scope::Build, Scope::Run, scope],
         Scope::Test => vec![Scope::Build, Scope::Train, Scope::Label, Scope::Generate, Scope::Page, scope],
         Scope::Arm64 => vec![Scope::Build, Scope::Run, Scope::Dist, scope],
+        Scope::Small => vec![Scope::Build, Scope::Run, scope],
         Scope::Trial => vec![Scope::Build, Scope::Run, Scope::Guest, Scope::Dist, scope],
     }
 }

@@ -1,4 +1,5 @@
-//! `small`: the build without ONNX Runtime, held against the full one on captures: answers, speed, memory, libraries.
+//! `small`: the static build without ONNX Runtime, held against the full one on captures: answers, speed, memory,
+//! libraries.
 
 use std::{
     fs,
@@ -45,7 +46,7 @@ struct Outcome {
 
 /// The verb.
 pub fn main(arguments: &Arguments) -> Result<()> {
-    setup::ensure(&[Scope::Run])?;
+    setup::ensure(&[Scope::Small])?;
     let small = binary()?;
     let full = build::agent(Profile::Release)?;
     let needed = libraries(&small)?;
@@ -85,14 +86,15 @@ pub fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds it, and puts it aside: cargo has one place for both.
+/// Builds it with musl, which is linked into it, and takes the names of its functions out, as packages do.
 fn binary() -> Result<PathBuf> {
+    let target = setup::musl();
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--package", "ntc-user", "--bin", "ntc", "--no-default-features"]);
-    workspace::run(&mut cargo)?;
-    let target = workspace::target()?;
-    let (from, to) = (target.join("release/ntc"), target.join("small/ntc"));
-    fs::create_dir_all(target.join("small"))?;
+    workspace::run(cargo.args(["--target", &target]))?;
+    let folder = workspace::target()?;
+    let (from, to) = (folder.join(target).join("release/ntc"), folder.join("small/ntc"));
+    fs::create_dir_all(folder.join("small"))?;
     fs::copy(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
     workspace::output(Command::new("strip").arg(&to))?;
     Ok(to)

@@ -76,6 +76,9 @@ const ARM64: &[Package] = &[
     package("qemu-user-static", "runs what was built"),
 ];
 
+/// The small build.
+const SMALL: &[Package] = &[package("musl-tools", "compiles crates with C parts for a static binary")];
+
 const LABELLING: &[Package] = &[package("python3-venv", "pip fetches nfstream, which has nDPI in it")];
 
 const TRAINING: &[Package] = &[
@@ -109,7 +112,8 @@ impl Packages {
                 Scope::Dist => packages.extend(ONNX_RUNTIME),
                 Scope::Trial => packages.extend(TRIAL),
                 Scope::Arm64 => packages.extend(ARM64),
-                Scope::Lint | Scope::Generate => {}
+                Scope::Small => packages.extend(SMALL),
+                Scope::Lint | Scope::Generate | Scope::Docs => {}
             }
         }
         let mut seen = BTreeSet::new();

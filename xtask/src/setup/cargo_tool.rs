@@ -41,6 +41,15 @@ pub const CARGO_DEB: CargoTool = CargoTool {
     environment: &[],
 };
 
+/// Makes pages of the documents. Without its server and its search.
+pub const MDBOOK: CargoTool = CargoTool {
+    name: "mdbook",
+    version: "0.5.4",
+    why: "makes the documents' pages (built from source, some minutes)",
+    arguments: &["--no-default-features"],
+    environment: &[],
+};
+
 impl Piece for CargoTool {
     fn name(&self) -> String {
         format!("{} {}", self.name, self.version)
@@ -54,7 +63,9 @@ impl Piece for CargoTool {
         let program = workspace::tools().join("bin").join(self.name);
         // A failure to start counts as missing: a library that it was linked with may have gone.
         let version = workspace::output(workspace::command(program).arg("--version")).unwrap_or_default();
-        Ok(version.split_whitespace().nth(1) == Some(self.version))
+        // Some put a v before the number.
+        Ok(version.split_whitespace().nth(1).map(|number| number.trim_start_matches('v'))
+            == Some(self.version))
     }
 
     fn install(&self) -> Result<()> {

@@ -63,6 +63,11 @@ pub const CONTROLLER: Environment = Environment {
     why: "runs the example of an SDN controller (docs/examples/requirements.txt)",
 };
 
+/// The lists of all environments.
+pub fn requirements() -> impl Iterator<Item = PathBuf> {
+    [&TRAINING, &LABELLING, &GENERATING, &ASKING, &CONTROLLER].into_iter().map(Environment::requirements)
+}
+
 impl Environment {
     /// The interpreter of the environment.
     pub fn python(&self) -> PathBuf {

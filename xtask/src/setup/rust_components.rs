@@ -41,7 +41,7 @@ impl Piece for RustComponents {
 /// Rust's standard library for another target, as rustup brings it.
 pub struct Standard {
     /// Rust's name of the target.
-    pub target: &'static str,
+    pub target: String,
 }
 
 impl Piece for Standard {
@@ -55,10 +55,10 @@ impl Piece for Standard {
 
     fn is_there(&self) -> Result<bool> {
         let sysroot = workspace::output(workspace::command("rustc").args(["--print", "sysroot"]))?;
-        Ok(PathBuf::from(sysroot.trim()).join("lib/rustlib").join(self.target).join("lib").is_dir())
+        Ok(PathBuf::from(sysroot.trim()).join("lib/rustlib").join(&self.target).join("lib").is_dir())
     }
 
     fn install(&self) -> Result<()> {
-        workspace::run(workspace::command("rustup").args(["target", "add", self.target]))
+        workspace::run(workspace::command("rustup").args(["target", "add", &self.target]))
     }
 }
