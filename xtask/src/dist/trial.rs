@@ -17,8 +17,8 @@ use crate::{
 const STEPS: &str = include_str!("trial.sh");
 /// Who sends what is labelled.
 const TRAFFIC: &str = include_str!("traffic.pl");
-/// The guest is ended after so many seconds. It takes a third of that where it has two processors for itself.
-const LIMIT_S: u32 = 1500;
+/// The guest is ended after so many seconds. Where it has two processors for itself it takes a fraction of that.
+const LIMIT_S: u32 = 3000;
 /// What the next version's number ends with, as a Debian revision of this one.
 const NEXT: &str = "+next";
 
