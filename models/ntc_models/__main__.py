@@ -1,4 +1,4 @@
-"""The command line: `python -m ntc_models study|bundle|ablation|trust|report|port-table|catalogue`."""
+"""The command line: `python -m ntc_models extract|study|bundle|rebuild|ablation|trust|report|port-table|catalogue`."""
 
 import argparse
 import hashlib
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import ablation, architectures, bundle, catalogue, data, ports, redundancy, report, residual, runs, study, train, trust
+from . import ablation, architectures, bundle, catalogue, data, folds, ports, rebuild, redundancy, report, runs, study, train, trust
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -23,7 +23,12 @@ def main():
     corpus.add_argument("--classes", type=Path, default=catalogue.CLASSES,
                         help="protocol and category to class (%(default)s)")
     corpus.add_argument("--work", type=Path, default=WORK, help="checkpoints (%(default)s)")
+    corpus.add_argument("--generated", type=Path, metavar="DIR",
+                        help="folders of `cargo xtask generate`, for recipes that train with them")
     corpus.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+    verb = verbs.add_parser("extract", parents=[corpus], help="write --flows out of the captures beside --labels")
+    verb.add_argument("--ntc", required=True, help="the agent; `cargo xtask train` builds and names it")
 
     verb = verbs.add_parser("study", parents=[corpus], help="do the runs of the study that have no result yet")
     verb.add_argument("--only", action="append", default=[], metavar="GLOB", help="of run ids, several times")
@@ -34,8 +39,15 @@ def main():
     verb.add_argument("id", help="one of `study --list`")
 
     verb = verbs.add_parser("bundle", parents=[corpus], help="write a bundle; does the runs behind it that are missing")
-    verb.add_argument("name", choices=[*architectures.TABLE_I, residual.NAME])
+    verb.add_argument("name", choices=[*architectures.TABLE_I, *bundle.RESIDUAL])
     verb.add_argument("--out", type=Path, help="its folder (models/NAME)")
+
+    verb = verbs.add_parser("rebuild", parents=[corpus],
+                            help="from the captures to a bundle: dataset, every network behind it, card and digests")
+    verb.add_argument("name", choices=[*architectures.TABLE_I, *bundle.RESIDUAL])
+    verb.add_argument("--ntc", required=True, help="the agent; `cargo xtask train` builds and names it")
+    verb.add_argument("--out", type=Path, required=True, help="folder for all of it; must be new")
+    verb.add_argument("--twice", action="store_true", help="do it again in --out/again, and compare")
 
     verb = verbs.add_parser("ablation", parents=[corpus],
                             help="models/ablation: what each idea of residual-prior brings by repository")
@@ -54,17 +66,46 @@ def main():
     verb.add_argument("--classes", type=Path, default=catalogue.CLASSES)
 
     arguments = parser.parse_args()
-    return {"study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
+    return {"extract": run_extract, "rebuild": run_rebuild, "study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
             "ablation": run_ablation, "trust": run_trust, "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
 def read(arguments):
+    if not arguments.flows.exists():
+        raise SystemExit(f"no {arguments.flows}: `cargo xtask train extract` makes it")
     flows, joined = data.read_flows(arguments.flows, data.read_labels(arguments.labels),
                                     catalogue.ClassRules(arguments.classes))
     if joined["joined"] < joined["labelled"]:
         print(f"only {joined['joined']} of {joined['labelled']} labelled flows found", file=sys.stderr)
     return flows
+
+
+def run_extract(arguments):
+    rebuild.extract(arguments.ntc, arguments.labels.with_name("pcap.tar.zst"), arguments.flows, arguments.work / "captures")
+    return 0
+
+
+def run_rebuild(arguments):
+    found = []
+    for out in (arguments.out, arguments.out / "again") if arguments.twice else (arguments.out,):
+        out.mkdir(parents=True, exist_ok=False)
+        arguments.flows, arguments.work = out / "flows.parquet", out / "work"
+        run_extract(arguments)
+        run_bundle(arguments, study.Results(out / "results"), out / arguments.name)
+        found.append(rebuild.digests(out / arguments.name))
+        for name, digest in found[-1].items():
+            print(f"{digest}  {out / arguments.name / name}", flush=True)
+    if arguments.twice:
+        print("twice the same" if found[0] == found[1] else "NOT the same")
+    return 0 if all(one == found[0] for one in found) else 1
+
+
+def workshop(arguments):
+    """Where the networks of `residual-prior` are trained."""
+    more = data.read_generated(arguments.generated, catalogue.ClassRules(arguments.classes)) if arguments.generated else None
+    return folds.Workshop(catalogue.read(), arguments.work / "folds", lambda text: print(text, flush=True), more,
+                          train.set_up(arguments.device))
 
 
 def run_study(arguments):
@@ -94,28 +135,26 @@ def run_one(arguments):
     return 0
 
 
-def run_bundle(arguments):
-    out = arguments.out or catalogue.MODELS / arguments.name
+def run_bundle(arguments, results=None, out=None):
+    out = out or arguments.out or catalogue.MODELS / arguments.name
     corpus = runs.Corpus.of(read(arguments), catalogue.read())
     device = train.set_up(arguments.device)
-    if arguments.name == residual.NAME:
-        bundle.make_residual(out, corpus, arguments.work / "folds")
+    if arguments.name in bundle.RESIDUAL:
+        bundle.make_residual(arguments.name, out, corpus, workshop(arguments))
     else:
-        bundle.make(arguments.name, out, corpus, arguments.work / "study", device, study.Results())
+        bundle.make(arguments.name, out, corpus, arguments.work / "study", device,
+                    results or study.Results())
     print(f"wrote {out}")
     return 0
 
 
 def run_ablation(arguments):
-    train.set_up(arguments.device)
-    ablation.run(arguments.only, runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds",
-                 lambda text: print(text, flush=True))
+    ablation.run(arguments.only, runs.Corpus.of(read(arguments), catalogue.read()), workshop(arguments))
     return 0
 
 
 def run_trust(arguments):
-    train.set_up(arguments.device)
-    for path in trust.write(runs.Corpus.of(read(arguments), catalogue.read()), arguments.work / "folds"):
+    for path in trust.write(runs.Corpus.of(read(arguments), catalogue.read()), workshop(arguments)):
         print(path)
     return 0
 

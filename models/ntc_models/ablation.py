@@ -36,7 +36,7 @@ def file_of(name):
     return folds.FOLDER / f"{name.replace(', ', '-').replace(' ', '-')}.json"
 
 
-def run(wanted, corpus, work, say=print):
+def run(wanted, corpus, workshop):
     """Does the variants that have no result of this recipe, code and data yet."""
     catalogue = corpus.catalogue
     for name in names():
@@ -48,13 +48,13 @@ def run(wanted, corpus, work, say=print):
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
         recipe, more = folds.variant(variant_of(name)), {}
-        parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
+        parts = [folds.Fold(split, corpus.flows, catalogue, recipe) for split in folds.SPLITS]
         table = folds.port_table(parts)
         if name in BASELINES:
             said = BASELINES[name](parts, catalogue)
         else:
             seeds = folds.SEEDS if name == TWO else folds.SEEDS[:1]
-            crossed = [folds.Crossed(recipe, seed, parts, catalogue, work, say, name != folds.NO_TRUST)
+            crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST)
                        for seed in seeds]
             said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)
             more = {"trust": crossed[0].final[0].tolist(), "temperatures": crossed[0].final[1].tolist()}
@@ -65,7 +65,7 @@ def run(wanted, corpus, work, say=print):
         folds.FOLDER.mkdir(parents=True, exist_ok=True)
         path.write_text(study.dense(runs.rounded(result, 4)) + "\n", encoding="utf-8")
         one = result["mean"]["all"]["protocol"]
-        say(f"{name}: protocol {one['accuracy']:.4f}, macro F1 {one['macro_f1']:.4f}, off-port "
+        workshop.say(f"{name}: protocol {one['accuracy']:.4f}, macro F1 {one['macro_f1']:.4f}, off-port "
             f"{one['off_port_accuracy']:.4f}")
 
 

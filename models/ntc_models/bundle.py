@@ -26,6 +26,8 @@ def make(name, out, corpus, work, device, results, say=print):
         results.put(final, shipped)
     shipped = results.get(final)  # where the study trained it, also by what
     strangers = found["strangers"]
+    probability = train.probabilities(train.logits_of(trained.network, corpus.flows.packets, "cpu"),
+                                      strangers["temperature"])
     export.write_bundle(
         out, architecture=name, network=trained.network, labels=trained.labels, catalogue=corpus.catalogue,
         temperature=strangers["temperature"], min_confidence=strangers["min_confidence"], flows=corpus.flows,
@@ -33,21 +35,27 @@ def make(name, out, corpus, work, device, results, say=print):
                   "device": shipped["device"], "split_sha256": strangers["split_sha256"], "code_sha256": shipped["code_sha256"]},
         evaluation={"by_repository": beside(found, "strangers", "by-repository"),
                     "random": beside(found, "random", "random"), "answered": strangers["answered"],
-                    "all": on_all(trained, corpus, strangers["temperature"])},
+                    "all": on_all(probability, trained.labels, corpus)},
         by_protocol=strangers["by_protocol"])
 
 
-def make_residual(out, corpus, work, say=print):
-    """The default: `residual-prior`, trained on all flows; calibrated, and judged, by networks of the five folds by
-    repository.
+SMALL, INT8 = f"{residual.NAME}-small", f"{residual.NAME}-int8"
+# The variants by which each is judged and calibrated, and trained.
+RESIDUAL = {residual.NAME: (folds.DEFAULT, folds.SHIPPED), SMALL: (folds.SMALL, folds.SMALL_SHIPPED),
+            INT8: (folds.DEFAULT, folds.SHIPPED)}
+
+
+def make_residual(name, out, corpus, workshop):
+    """`residual-prior`, the default, and its variants: trained on all flows; calibrated, and judged, by networks of the
+    five folds by repository.
     """
     flows, catalogue = corpus.flows, corpus.catalogue
-    judged, recipe, seed = folds.variant(folds.DEFAULT), folds.variant(folds.SHIPPED), folds.SEEDS[0]
-    parts = [folds.Fold(name, flows, catalogue, judged.confirmed) for name in folds.SPLITS]
-    crossed = folds.Crossed(judged, seed, parts, catalogue, work, say)
+    (judged, recipe), seed = map(folds.variant, RESIDUAL[name]), folds.SEEDS[0]
+    parts = [folds.Fold(split, flows, catalogue, judged) for split in folds.SPLITS]
+    crossed = folds.Crossed(judged, seed, parts, workshop)
     said = folds.answers(crossed.probabilities, parts, catalogue)
-    labels = folds.vocabulary(flows, catalogue, recipe.confirmed)
-    network = folds.network_of("all", flows, labels, recipe, seed, catalogue, work, say)
+    labels = folds.vocabulary(flows, catalogue, recipe)
+    network = workshop.network("all", flows, labels, recipe, seed)
     network.trust.copy_(crossed.final[0])
     network.temperature.copy_(crossed.final[1])
     wanted, guess, repos, off_port, confidence = folds.pooled(said, parts, catalogue)
@@ -56,27 +64,34 @@ def make_residual(out, corpus, work, say=print):
     strangers = folds.mean_over_folds(folds.figures(said, parts, catalogue))
     table = folds.mean_over_folds(folds.figures(folds.port_table(parts), parts, catalogue))
     given = confidence >= least
+    probability = train.probabilities(train.logits_of(network, flows.packets, "cpu"), 1.0)
+    evaluation = {"folds": strangers, "port_table": table, "interval": evaluate.interval(wanted, guess, repos),
+                  "answered": {"share": float(given.mean()), "accuracy": evaluate.mean((wanted == guess)[given])}}
+    quantised = None
+    if name == INT8:
+        quantised = export.quantised(export.onnx_bytes(network, 1.0), flows.packets)
+        floats, probability = probability, export.ask(quantised, flows.packets)
+        alike = [evaluate.answer(one, labels, catalogue) for one in (floats, probability)]
+        evaluation["agreement"] = {"service": float((alike[0].service == alike[1].service).mean()),
+                                   "protocol": float((alike[0].protocol == alike[1].protocol).mean())}
+    evaluation["all"] = on_all(probability, labels, corpus)
     export.write_bundle(
         out, architecture=residual.NAME, network=network, labels=labels, catalogue=catalogue, temperature=1.0,
         method="trust in ports, and a temperature by state of the ports and number of packets, in the graph: fitted "
                "on repositories not trained on", min_confidence=least, flows=flows,
-        training={"recipe": folds.SHIPPED, "judged_by": folds.DEFAULT, "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), "seed": seed,
-                  "trust": [round(float(value), 4) for value in crossed.final[0]],
+        training={"recipe": RESIDUAL[name][1], "judged_by": RESIDUAL[name][0],
+                  "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), "seed": seed, "trust": [round(float(value), 4) for value in crossed.final[0]],
                   "temperatures": [round(float(value), 4) for value in crossed.final[1]]},
-        evaluation={"folds": strangers, "port_table": table,
-                    "interval": evaluate.interval(wanted, guess, repos),
-                    "answered": {"share": float(given.mean()), "accuracy": evaluate.mean((wanted == guess)[given])},
-                    "all": on_all(train.Trained(network, labels, []), corpus, 1.0)},
-        by_protocol=folds.by_protocol(wanted, guess), text=card.card_of_residual)
+        evaluation=evaluation, by_protocol=folds.by_protocol(wanted, guess), text=card.card_of_residual,
+        quantised=quantised)
 
 
-def on_all(trained, corpus, temperature):
+def on_all(probability, labels, corpus):
     """PyTorch's figures of the network that ships, on all that it was trained on: no measure of how good it is, but
     what `ntc eval` has to find as well.
     """
-    probability = train.probabilities(train.logits_of(trained.network, corpus.flows.packets, "cpu"), temperature)
-    answers = evaluate.answer(probability, trained.labels, corpus.catalogue)
-    return {level: evaluate.evaluate(corpus.flows, answers, trained.labels, corpus.catalogue, level,
+    answers = evaluate.answer(probability, labels, corpus.catalogue)
+    return {level: evaluate.evaluate(corpus.flows, answers, labels, corpus.catalogue, level,
                                      corpus.port_labels[level]) for level in evaluate.LEVELS}
 
 

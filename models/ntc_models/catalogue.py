@@ -24,6 +24,11 @@ NDPI_PROTOCOLS = MODELS / "ndpi-protocols.csv"
 UNKNOWN = "unknown"
 
 
+def unnamed(traffic_class):
+    """The label of flows of a class whose protocol a model has no name for: a line of the catalogue, never a flow's."""
+    return f"{UNKNOWN}.{traffic_class}"
+
+
 @dataclass(frozen=True)
 class Service:
     id: int

@@ -11,6 +11,7 @@ import io
 import socket
 from collections import Counter
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -143,6 +144,15 @@ def read_flows(parquet, labels, class_rules, max_rank=MAX_RANK):
         repo=np.array([row["repo"] for row in rows], dtype=object),
     )
     return flows, {"labelled": len(wanted), "joined": len(found)}
+
+
+def read_generated(folder, class_rules):
+    """Flows of the outputs of `cargo xtask generate` under a folder: each with flows.parquet and labels.csv."""
+    parts = [read_flows(labels.with_name("flows.parquet"), read_labels(labels), class_rules)[0]
+             for labels in sorted(Path(folder).glob("**/labels.csv"))]
+    if not parts:
+        raise ValueError(f"{folder} has no labels.csv")
+    return Flows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Flows)})
 
 
 def vocabulary(flows, min_flows=MIN_FLOWS):

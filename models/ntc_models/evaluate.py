@@ -2,13 +2,17 @@
 
 Answers follow one rule everywhere, here and in the agent: the protocol with the highest summed probability, its
 likeliest service, and that service's class. The confidence of an answer is its protocol's summed probability; at
-service level it is the service's own probability.
+service level it is the service's own probability. A model may also have labels for what it has no name for, one a class
+(`catalogue.unnamed`). They are no protocol's, so they never name a flow; where they are likelier than the protocol, the
+class is the likeliest one's.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+
+from .catalogue import UNKNOWN
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 MACRO_MIN_FLOWS = 5  # macro F1 is over labels with this many flows
@@ -49,14 +53,24 @@ def protocol_matrix(labels, catalogue):
 def answer(probabilities, labels, catalogue):
     protocols, matrix = protocol_matrix(labels, catalogue)
     by_protocol = probabilities @ matrix
-    best = by_protocol.argmax(1)
-    inside = np.where(matrix.T[best] > 0, probabilities, -1)
-    service = inside.argmax(1)
+    named = np.array([protocol != UNKNOWN for protocol in protocols])
+    best = np.where(named, by_protocol, -1).argmax(1)
+    service = likeliest_of(best, probabilities, matrix)
     rows = np.arange(len(service))
     names = np.array(labels, dtype=object)
     classes = np.array([catalogue[label].traffic_class for label in labels], dtype=object)
-    return Answers(names[service], np.array(protocols, dtype=object)[best], classes[service],
+    of_class = service
+    if not named.all():
+        nameless = np.full(len(rows), protocols.index(UNKNOWN))
+        likelier = by_protocol[rows, nameless] > by_protocol[rows, best]
+        of_class = np.where(likelier, likeliest_of(nameless, probabilities, matrix), service)
+    return Answers(names[service], np.array(protocols, dtype=object)[best], classes[of_class],
                    by_protocol[rows, best], probabilities[rows, service])
+
+
+def likeliest_of(protocol, probabilities, matrix):
+    """The likeliest label of a protocol, both by place."""
+    return np.where(matrix.T[protocol] > 0, probabilities, -1).argmax(1)
 
 
 def scores(truth, predicted):

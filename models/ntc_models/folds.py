@@ -6,15 +6,16 @@ missing.
 """
 
 import hashlib
-from collections import defaultdict
-from dataclasses import asdict, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from . import augment, calibrate, data, evaluate, learn, ports, residual, runs, splits, train
-from .catalogue import MIN_FLOWS, MODELS
+from .catalogue import MIN_FLOWS, MODELS, unnamed
 from .data import FOLDS
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -22,13 +23,18 @@ PREFIXES = (1, 3, 5, 10)  # packets, beside 20
 CALIBRATED_ON = ("all", "no-ports", "other-port", *(f"first-{count}" for count in PREFIXES))
 DEFAULT = "recipe"  # by which the default is judged and calibrated
 SHIPPED = "rare services too"  # by which the network that ships is trained
-SEEDS = (1, 2)  # the first is the default's
+SMALL = "small"
+SMALL_SHIPPED = "small, rare services too"
+SEEDS = (1, 2, 3)  # the first is the default's
 # The recipe, and what is changed in it.
 FREQUENT = {"confirmed": MIN_FLOWS}
 HALF = {**FREQUENT, "epochs": 15}
 VARIANTS = {
     "recipe": FREQUENT,
     "rare services too": {},
+    "generated traffic": {**FREQUENT, "generated": 0.15},
+    "small": {**FREQUENT, "shape": "small"},
+    "small, rare services too": {"shape": "small"},
     "twice as long": {**FREQUENT, "epochs": 60},
     "half as long": HALF,
     # To be compared with that one.
@@ -39,6 +45,11 @@ VARIANTS = {
                               "flipped": 0.0, "no_window": 0.0},
     "half, no prefixes": {**HALF, "prefix": 0.0},
     "half, no smoothing": {**HALF, "smoothing": 0.0},
+    "half, no labels for the unnamed": {**HALF, "unnamed": False},
+    "half, recurrent": {**HALF, "shape": "recurrent"},
+    "half, pulled together": {**HALF, "pull": 0.2},
+    "half, pretrained": {**HALF, "pretraining": 800},
+    "half, generated traffic": {**HALF, "generated": 0.15},
 }
 NO_TRUST = "no trust fitted"
 # ----------------------------------------------------------------------------------------------------------------------
@@ -47,8 +58,8 @@ FOLDER = MODELS / "ablation"
 SPLITS = ("by-repository", *(f"by-repository-{fold}" for fold in range(1, FOLDS)))
 
 
-def vocabulary(flows, catalogue, confirmed=learn.Recipe.confirmed):
-    """The services that a network of these flows knows, most frequent first.
+def vocabulary(flows, catalogue, recipe):
+    """The services that a network of these flows knows, most frequent first, and behind them its labels for the rest.
 
     Beside those with `MIN_FLOWS`, those with fewer that two repositories or families have: their ports are evidence,
     where their behaviour is too rare to learn. One repository's rare service would be learnt by heart.
@@ -57,17 +68,20 @@ def vocabulary(flows, catalogue, confirmed=learn.Recipe.confirmed):
     for service, repo in zip(flows.service, flows.repo):
         sources[service].add(data.group_of(repo))
     frequent = set(data.vocabulary(flows))
-    return [label for label in data.vocabulary(flows, min(confirmed, MIN_FLOWS))
-            if label in frequent or (label in catalogue and len(sources[label]) > 1)]
+    named = [label for label in data.vocabulary(flows, min(recipe.confirmed, MIN_FLOWS))
+             if label in frequent or (label in catalogue and len(sources[label]) > 1)]
+    protocols = {catalogue[label].protocol for label in named}
+    rest = Counter(name for name, protocol in zip(flows.traffic_class, flows.protocol) if protocol not in protocols)
+    return named + [unnamed(name) for name in sorted(rest) if recipe.unnamed and rest[name] >= MIN_FLOWS]
 
 
 class Fold:
     """One fold: the flows seen and held out, and what the port table of the seen ones says of the others."""
 
-    def __init__(self, name, flows, catalogue, confirmed=learn.Recipe.confirmed):
+    def __init__(self, name, flows, catalogue, recipe):
         held_out = splits.make(name, flows).held_out
         self.name, self.seen, self.held_out = name, flows[~held_out], flows[held_out]
-        self.labels = vocabulary(self.seen, catalogue, confirmed)
+        self.labels = vocabulary(self.seen, catalogue, recipe)
         self.port_labels = {level: table(self.held_out) for level, table in ports.tables(self.seen).items()}
 
     def asked(self):
@@ -84,15 +98,31 @@ class Fold:
         return asked
 
 
-def network_of(name, flows, labels, recipe, seed, catalogue, work, say):
-    """A network of these flows, from its file if it was trained already."""
-    path = Path(work) / f"{runs.settings_digest([code(), flows.digest(), labels, asdict(recipe), seed])}.pt"
-    if path.exists():
-        return torch.load(path)
-    network = learn.learn(flows, labels, catalogue, recipe=recipe, seed=seed, say=lambda text: say(f"{name}: {text}"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network, path)
-    return network
+@dataclass
+class Workshop:
+    """Where networks are trained and kept."""
+
+    catalogue: dict
+    work: Path
+    say: Callable = print
+    more: data.Flows | None = None  # flows of other origin, for recipes that want them
+    device: str = "cpu"
+
+    def network(self, name, flows, labels, recipe, seed):
+        """A network of these flows, from its file if it was trained already."""
+        more = self.more if recipe.generated else None
+        parts = [code(), flows.digest(), labels, asdict(recipe), seed, more.digest() if more else None]
+        path = Path(self.work) / f"{runs.settings_digest(parts)}.pt"
+        if path.exists():
+            state = torch.load(path)
+            network = residual.ResidualPrior(len(labels), len(state["ports.summary"]) - 1, residual.SHAPES[recipe.shape])
+            network.load_state_dict(state)
+            return network.eval()
+        network = learn.learn(flows, labels, self.catalogue, recipe=recipe, seed=seed, more=more, device=self.device,
+                              say=lambda text: self.say(f"{name}: {text}"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), path)
+        return network
 
 
 def code():
@@ -104,13 +134,13 @@ def code():
 class Crossed:
     """What the five networks said of the flows that each had not seen; calibrated across folds."""
 
-    def __init__(self, recipe, seed, folds, catalogue, work, say=print, with_trust=True):
+    def __init__(self, recipe, seed, folds, workshop, with_trust=True):
         self.folds, self.said, parts = folds, [], []
         for fold in folds:
-            network = network_of(fold.name, fold.seen, fold.labels, recipe, seed, catalogue, work, say)
+            network = workshop.network(fold.name, fold.seen, fold.labels, recipe, seed)
             said = {name: calibrate.say(network, packets) for name, packets in fold.asked().items()}
             self.said.append(said)
-            parts.append([calibrate.HeldOut.of(said[name], fold.held_out, fold.labels, catalogue)
+            parts.append([calibrate.HeldOut.of(said[name], fold.held_out, fold.labels, workshop.catalogue)
                           for name in CALIBRATED_ON])
         self.fits = [calibrate.fit([part for other, of in enumerate(parts) if other != place for part in of], with_trust)
                      for place in range(len(folds))]

@@ -6,15 +6,16 @@ behaviour has a loss of its own, so that it is learnt also where the port alone 
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
-from . import augment, evaluate, train
+from . import augment, evaluate, residual, train
+from . import catalogue as catalogue_of
 from .data import DST_PORT, GAP, PAYLOAD, SRC_PORT, WINDOW
 from .ports import PortEvidence, Prior
-from .residual import ResidualPrior
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 
@@ -23,6 +24,11 @@ from .residual import ResidualPrior
 class Recipe:
     epochs: int = 30
     confirmed: int = 3  # so few flows put a service in the vocabulary, where they are of two repositories
+    shape: str = "full"  # of `residual.SHAPES`
+    pull: float = 0.0  # share of a contrast that pulls vectors of one protocol's flows of several repositories together
+    pretraining: int = 0  # steps that guess hidden payload sizes of flows without labels
+    generated: float = 0.0  # of the draws: flows of `cargo xtask generate`; no port evidence comes of them
+    unnamed: bool = True  # a label for each class's flows of protocols that are in no vocabulary
     draws: int = 18_000  # flows an epoch, drawn by their weights
     batch: int = 256
     learning_rate: float = 2e-3
@@ -48,13 +54,27 @@ class Recipe:
 
 
 PAYLOAD_SPREAD = 0.5  # payloads times e^U(-this, this)
+CONTRAST_TEMPERATURE = 0.1
+HIDDEN_SIZES = 0.2  # of the packets, in pretraining
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def with_unnamed(flows, labels, catalogue):
+    """The flows under the names that a model of these labels has for them: what is of no protocol that it knows has its
+    class's label for such flows, where there is one.
+    """
+    protocols = {catalogue[label].protocol for label in labels}
+    other = [catalogue_of.unnamed(name) for name in flows.traffic_class]
+    nameless = np.array([protocol not in protocols and name in labels for protocol, name in zip(flows.protocol, other)])
+    return replace(flows, service=np.where(nameless, np.array(other, dtype=object), flows.service),
+                   protocol=np.where(nameless, catalogue_of.UNKNOWN, flows.protocol))
 
 
 class Truth:
     """Targets at three levels; -1 where the model does not know the label."""
 
     def __init__(self, flows, labels, catalogue):
+        flows = with_unnamed(flows, labels, catalogue)
         protocols, protocol_matrix = evaluate.protocol_matrix(labels, catalogue)
         classes = sorted({catalogue[label].traffic_class for label in labels})
         class_matrix = np.array([[catalogue[label].traffic_class == name for name in classes] for label in labels])
@@ -110,21 +130,74 @@ def disturb(packets, server_is_dst, prior, recipe, generator):
     return packets, (evidence * heard, summary * heard), window_given[:, :, 0]
 
 
-def learn(flows, labels, catalogue, *, recipe, seed, say=print):
-    """A network of these flows, uncalibrated, ready to answer."""
+def contrast(vectors, protocol, repo):
+    """How far flows of one protocol from several repositories are from each other, beside all others of the batch
+    (Khosla et al. 2020, supervised contrastive learning).
+    """
+    close = nn.functional.normalize(vectors, dim=1)
+    itself = torch.eye(len(close), dtype=torch.bool, device=close.device)
+    log = torch.log_softmax((close @ close.T / CONTRAST_TEMPERATURE).masked_fill(itself, -1e9), 1)
+    pairs = (protocol[:, None] == protocol) & (repo[:, None] != repo) & (protocol >= 0)
+    count = pairs.sum(1)
+    return -((log * pairs).sum(1) / count.clamp(min=1))[count > 0].sum() / max(len(close), 1)
+
+
+def pretrain(behaviour, packets, recipe, generator, device):
+    """Behaviour's layers over packets, to start from: they guess the sizes of payloads that were hidden from them."""
+    guess = nn.Linear(behaviour.attention.in_channels, residual.SIZE_BINS).to(device)
+    optimiser = torch.optim.Adam([*behaviour.parameters(), *guess.parameters()], lr=recipe.learning_rate)
+    behaviour.train()
+    for _ in range(recipe.pretraining):
+        batch = packets[torch.randint(len(packets), (recipe.batch,), generator=generator)].to(device)
+        real = residual.real_packets(batch)
+        tcp = (batch[:, :, WINDOW].amax(1, keepdim=True) > 0).to(batch.dtype)
+        hidden = (torch.rand(real.shape, generator=generator) < HIDDEN_SIZES).to(device) & (real > 0)
+        sizes = behaviour.bins.size_bin(batch[:, :, PAYLOAD])
+        shown = batch.clone()
+        shown[:, :, PAYLOAD] *= ~hidden
+        _, value, there = behaviour.look(shown, real, tcp, 1.0)
+        asked = hidden[:, : there.shape[1]]
+        loss = nn.functional.cross_entropy(guess(value.transpose(1, 2)[asked]), sizes[:, : there.shape[1]][asked])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def learn(flows, labels, catalogue, *, recipe, seed, more=None, device="cpu", say=print):
+    """A network of these flows, uncalibrated, ready to answer. `more` are flows of other origin, for the recipe's share
+    of draws and for pretraining.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     voters = PortEvidence(flows)
-    prior = Prior(flows, labels, voters)
-    network = ResidualPrior(len(labels), len(prior.summary) - 1)
-    network.ports.fit(prior)
     truth = Truth(flows, labels, catalogue)
+    flows = with_unnamed(flows, labels, catalogue)
+    prior = Prior(flows, labels, voters)
+    network = residual.ResidualPrior(len(labels), len(prior.summary) - 1, residual.SHAPES[recipe.shape])
+    network.ports.fit(prior)
     usable = np.flatnonzero((truth.targets[:, :2] >= 0).any(1).numpy())
     evidence, summary = (torch.as_tensor(array[usable]) for array in prior.without_own(flows))
     weight = torch.as_tensor(train.weights(flows)[usable], dtype=torch.float64)
     packets, targets = torch.as_tensor(flows.packets[usable]), truth.targets[usable]
     server_is_dst = torch.as_tensor(voters.server_is_dst(flows)[usable])
+    repo = torch.as_tensor(np.unique(flows.repo.astype(str), return_inverse=True)[1][usable])
+    if recipe.generated:
+        more, known = known_of(more, labels, catalogue)
+        rows = prior.row[prior.keys(more)].astype(int)
+        share = torch.as_tensor(train.weights(more), dtype=torch.float64)
+        weight = torch.cat([(1 - recipe.generated) * weight / weight.sum(), recipe.generated * share / share.sum()])
+        packets, targets = torch.cat([packets, torch.as_tensor(more.packets)]), torch.cat([targets, known])
+        evidence = torch.cat([evidence, torch.as_tensor(prior.log_evidence[rows])])
+        summary = torch.cat([summary, torch.as_tensor(prior.summary[rows])])
+        server_is_dst = torch.cat([server_is_dst, torch.as_tensor(voters.server_is_dst(more))])
+        repo = torch.cat([repo, torch.full((len(more),), -1)])
 
+    network.to(device)
+    if recipe.pretraining:
+        pretrain(network.behaviour, packets, recipe, generator, device)
+    vectors = []
+    hook = network.behaviour.register_forward_hook(lambda _, __, vector: vectors.append(vector) if recipe.pull else None)
+    truth.matrices = [matrix if matrix is None else matrix.to(device) for matrix in truth.matrices]
     decayed = [value for value in network.parameters() if value.dim() > 1]
     others = [value for value in network.parameters() if value.dim() == 1]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": recipe.weight_decay},
@@ -140,21 +213,33 @@ def learn(flows, labels, catalogue, *, recipe, seed, say=print):
         chosen = torch.multinomial(weight, recipe.batch, generator=generator)
         batch, own_prior, window_given = disturb(packets[chosen], server_is_dst[chosen],
                                                  (evidence[chosen], summary[chosen]), recipe, generator)
-        said = network.say(batch, (*own_prior, network.ports(batch)[2]), window_given)
-        loss = truth.loss(said.logits, targets[chosen], recipe)
+        batch, own_prior = batch.to(device), [part.to(device) for part in own_prior]
+        wanted = targets[chosen].to(device)
+        said = network.say(batch, (*own_prior, network.ports(batch)[2]), window_given.to(device))
+        loss = truth.loss(said.logits, wanted, recipe)
         if recipe.behaviour_share:
-            loss = loss + recipe.behaviour_share * truth.loss(said.behaviour, targets[chosen], recipe)
+            loss = loss + recipe.behaviour_share * truth.loss(said.behaviour, wanted, recipe)
+        if recipe.pull:
+            loss = loss + recipe.pull * contrast(vectors.pop(), wanted[:, 1], repo[chosen].to(device))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
         average.update(network)
-        total += loss.item()
+        total += loss.detach()
         if (step + 1) % 250 == 0 or step + 1 == steps:
             say(f"step {step + 1}/{steps}  loss {total / (step % 250 + 1):.4f}  {time.monotonic() - begin:.0f} s")
             total = 0.0
+    hook.remove()
     network.load_state_dict(average.state)
-    return network.eval()
+    return network.cpu().eval()
+
+
+def known_of(flows, labels, catalogue):
+    """The flows whose service or protocol a model of these labels knows, and their targets."""
+    targets = Truth(flows, labels, catalogue).targets
+    known = (targets[:, :2] >= 0).any(1).numpy()
+    return flows[known], targets[known]
 
 
 def describe(recipe):

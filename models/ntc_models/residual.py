@@ -10,6 +10,7 @@ which leaves a flow's own repository out while training. A flow whose ports are 
 Padding changes nothing: every layer over packets is masked.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,22 @@ from .data import DIRECTION, DST_PORT, GAP, PAYLOAD, SEQUENCE_LENGTH, SRC_PORT, 
 from .ports import PORTS
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
-LOOKED_AT = 12  # packets that go through the convolutions; sums are over all 20
-WIDTH = 48
-DILATIONS = (1, 2, 4)  # one residual block each
-QUERIES = 2  # of the attention
-OPENING = 24  # width of the look at the first three packets
-HIDDEN = 128
-PORT_WIDTH = 32
+@dataclass(frozen=True)
+class Shape:
+    """How large the network is."""
+
+    looked_at: int = 12  # packets that go through the convolutions; sums are over all 20
+    width: int = 48
+    dilations: tuple = (1, 2, 4)  # one residual block each
+    recurrent: bool = False  # an LSTM in their place
+    queries: int = 2  # of the attention
+    opening: int = 24  # width of the look at the first three packets
+    hidden: int = 128
+    port_width: int = 32
+
+
+SHAPES = {"full": Shape(), "recurrent": Shape(recurrent=True),
+          "small": Shape(looked_at=8, width=16, dilations=(1,), queries=1, opening=16, hidden=48, port_width=12)}
 DROPOUT = 0.3
 EXACT_BYTES = 48  # up to here every payload size is a bin, then four an octave
 SIZE_BINS, GAP_BINS, WINDOW_BINS = 72, 30, 18
@@ -69,8 +79,7 @@ class Bins(nn.Module):
         payload = packets[:, :, PAYLOAD].clamp(0, 65535)
         log_size = torch.log(1 + payload)
         reply = packets[:, :, DIRECTION]
-        octaves = EXACT_BYTES + 4 * (torch.log(payload.clamp(min=EXACT_BYTES) / EXACT_BYTES) / 0.6931472)
-        size = torch.where(payload < EXACT_BYTES, payload, octaves).floor().clamp(max=SIZE_BINS - 1)
+        size = self.size_bin(payload)
         log_gap = torch.log(1 + packets[:, :, GAP].clamp(0, 1e9))
         gap = (1.5 * log_gap).floor().clamp(max=GAP_BINS - 1)
         log_window = torch.log(1 + packets[:, :, WINDOW].clamp(0, 65535)) / 0.6931472
@@ -84,8 +93,13 @@ class Bins(nn.Module):
         numbers = torch.stack([sign * log_size / 8, log_gap / 10, torch.log(1 + forth) / 10, torch.log(1 + back) / 10,
                                payload / 1500, sign, place.expand_as(sign), (payload > 0).to(packets.dtype),
                                log_window / 16], 2)
-        embedded = [self.size((size + SIZE_BINS * reply).long()), self.gap(gap.long()), self.window(window.long())]
+        embedded = [self.size(size + (SIZE_BINS * reply).long()), self.gap(gap.long()), self.window(window.long())]
         return torch.cat([*embedded, numbers], 2)
+
+    @staticmethod
+    def size_bin(payload):
+        octaves = EXACT_BYTES + 4 * (torch.log(payload.clamp(min=EXACT_BYTES) / EXACT_BYTES) / 0.6931472)
+        return torch.where(payload < EXACT_BYTES, payload, octaves).floor().clamp(0, SIZE_BINS - 1).long()
 
 
 class Block(nn.Module):
@@ -103,30 +117,50 @@ class Block(nn.Module):
         return torch.relu(value + self.second_norm(self.second(inner))) * real
 
 
+class Recurrent(nn.Module):
+    """Two LSTM layers in place of the blocks, to compare with; padding comes after the packets and is masked."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, 2, batch_first=True)
+
+    def forward(self, value, real):
+        return self.lstm(value.transpose(1, 2))[0].transpose(1, 2) * real
+
+
 class Behaviour(nn.Module):
     """All that a flow says without its ports, as one vector."""
 
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
+        width = shape.width
+        self.looked_at = shape.looked_at
         self.bins = Bins()
-        self.stem = nn.Conv1d(self.bins.channels, WIDTH, 3, padding=1, bias=False)
-        self.stem_norm = nn.BatchNorm1d(WIDTH)
-        self.blocks = nn.ModuleList(Block(WIDTH, dilation) for dilation in DILATIONS)
-        self.attention = nn.Conv1d(WIDTH, QUERIES, 1)
-        self.opening = nn.Linear(OPENING_PACKETS * self.bins.channels, OPENING)
-        inputs = (QUERIES + 2) * WIDTH + OPENING + FLOW_NUMBERS
-        self.hidden = nn.Linear(inputs, HIDDEN, bias=False)
-        self.hidden_norm = nn.BatchNorm1d(HIDDEN)
+        self.stem = nn.Conv1d(self.bins.channels, width, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm1d(width)
+        self.blocks = nn.ModuleList([Recurrent(width)] if shape.recurrent
+                                    else [Block(width, dilation) for dilation in shape.dilations])
+        self.attention = nn.Conv1d(width, shape.queries, 1)
+        self.opening = nn.Linear(OPENING_PACKETS * self.bins.channels, shape.opening)
+        inputs = (shape.queries + 2) * width + shape.opening + FLOW_NUMBERS
+        self.hidden = nn.Linear(inputs, shape.hidden, bias=False)
+        self.hidden_norm = nn.BatchNorm1d(shape.hidden)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, packets, real, window_given):
-        tcp = (packets[:, :, WINDOW].amax(1, keepdim=True) > 0).to(packets.dtype)
-        looked, there = packets[:, :LOOKED_AT], real[:, :LOOKED_AT]
+    def look(self, packets, real, tcp, window_given):
+        """The packets looked at, binned [N, packets, channels] and convolved [N, width, packets], and which are real."""
+        looked, there = packets[:, : self.looked_at], real[:, : self.looked_at]
         binned = self.bins(looked, there, tcp, window_given) * there.unsqueeze(2)
         mask = there.unsqueeze(1)
         value = torch.relu(self.stem_norm(self.stem(binned.transpose(1, 2)))) * mask
         for block in self.blocks:
             value = block(value, mask)
+        return binned, value, there
+
+    def forward(self, packets, real, window_given):
+        tcp = (packets[:, :, WINDOW].amax(1, keepdim=True) > 0).to(packets.dtype)
+        binned, value, there = self.look(packets, real, tcp, window_given)
+        mask = there.unsqueeze(1)
         weight = torch.softmax(self.attention(value) + (mask - 1) * 1e4, 2)
         attended = torch.matmul(weight, value.transpose(1, 2)).flatten(1)
         mean = value.sum(2) / there.sum(1, keepdim=True)
@@ -197,15 +231,17 @@ class ResidualPrior(nn.Module):
     afterwards, on repositories that it has not seen (`calibrate`).
     """
 
-    def __init__(self, services, rows):
+    def __init__(self, services, rows, shape=SHAPES["full"]):
         super().__init__()
+        hidden, half = shape.hidden, shape.hidden // 2
+        self.shape = shape
         self.ports = Ports(services, rows)
-        self.behaviour = Behaviour()
-        self.of_behaviour = nn.Linear(HIDDEN, services)
-        self.port_vector = nn.Linear(services + SUMMARY + len(PORT_STATES) + 4, PORT_WIDTH)
-        self.joined = nn.Linear(HIDDEN + PORT_WIDTH, HIDDEN // 2)
-        self.of_both = nn.Linear(HIDDEN // 2, services)
-        self.gate = nn.Linear(HIDDEN // 2 + SUMMARY, 1)
+        self.behaviour = Behaviour(shape)
+        self.of_behaviour = nn.Linear(hidden, services)
+        self.port_vector = nn.Linear(services + SUMMARY + len(PORT_STATES) + 4, shape.port_width)
+        self.joined = nn.Linear(hidden + shape.port_width, half)
+        self.of_both = nn.Linear(half, services)
+        self.gate = nn.Linear(half + SUMMARY, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, GATE)
         self.register_buffer("trust", torch.zeros(2))  # in evidence, and for each log of its repositories
@@ -262,9 +298,9 @@ class Ensemble(nn.Module):
         return torch.log(sum(probabilities) / len(probabilities) + LEAST_PROBABILITY)
 
 
-def sketch():
+def sketch(shape):
     """The layers in words, in the manner of the paper's table."""
-    blocks = " - ".join(f"2 x Conv({WIDTH},3,d={dilation}) + skip" for dilation in DILATIONS)
-    return (f"bins of size, gap, window - Conv({WIDTH},3) - {blocks} - {QUERIES} x attention, mean, max - "
-            f"FC({HIDDEN}) - DR({DROPOUT}) - FC(N); + FC({HIDDEN // 2}) of that and the ports - FC(N); + gate x log "
-            f"evidence of the server port; the first {LOOKED_AT} packets, sums of {SEQUENCE_LENGTH}")
+    blocks = " - ".join(f"2 x Conv({shape.width},3,d={dilation}) + skip" for dilation in shape.dilations)
+    return (f"bins of size, gap, window - Conv({shape.width},3) - {blocks} - {shape.queries} x attention, mean, max - "
+            f"FC({shape.hidden}) - DR({DROPOUT}) - FC(N); + FC({shape.hidden // 2}) of that and the ports - FC(N); + gate "
+            f"x log evidence of the server port; the first {shape.looked_at} packets, sums of {SEQUENCE_LENGTH}")

@@ -70,12 +70,12 @@ def bins(right, confidence):
     return rows
 
 
-def write(corpus, work, say=print):
+def write(corpus, workshop):
     catalogue, recipe = corpus.catalogue, folds.variant(folds.DEFAULT)
-    parts = [folds.Fold(split, corpus.flows, catalogue, recipe.confirmed) for split in folds.SPLITS]
-    crossed = folds.Crossed(recipe, folds.SEEDS[0], parts, catalogue, work, say)
+    parts = [folds.Fold(split, corpus.flows, catalogue, recipe) for split in folds.SPLITS]
+    crossed = folds.Crossed(recipe, folds.SEEDS[0], parts, workshop)
     said = folds.answers(crossed.probabilities, parts, catalogue)
-    said |= other_paths(crossed, parts, catalogue, recipe, work, say)
+    said |= other_paths(crossed, parts, recipe, workshop)
     pooled = {name: folds.pooled(said, parts, catalogue, name) for name in said}
     (FOLDER / "plots").mkdir(parents=True, exist_ok=True)
     written = []
@@ -110,14 +110,14 @@ def write(corpus, work, say=print):
     return [*written, path]
 
 
-def other_paths(crossed, parts, catalogue, recipe, work, say):
+def other_paths(crossed, parts, recipe, workshop):
     """Answers to flows as other paths would show them."""
     found = defaultdict(list)
     for place, fold in enumerate(parts):
-        network = folds.network_of(fold.name, fold.seen, fold.labels, recipe, folds.SEEDS[0], catalogue, work, say)
+        network = workshop.network(fold.name, fold.seen, fold.labels, recipe, folds.SEEDS[0])
         for name, packets in disturbed(fold.held_out.packets).items():
             probability = calibrate.probabilities(calibrate.say(network, packets), *crossed.fits[place])
-            found[name].append(evaluate.answer(probability, fold.labels, catalogue))
+            found[name].append(evaluate.answer(probability, fold.labels, workshop.catalogue))
     return dict(found)
 
 

@@ -15,7 +15,10 @@ from ntc_models import catalogue, evaluate, ports
 from ntc_models.data import FEATURES, SEQUENCE_LENGTH, Flows
 
 GOLDEN = Path(__file__).parent / "golden-evaluation.json"
-LABELS = ["DNS", "TLS", "TLS.Google", "HTTP", "NTP", "TLS.Microsoft", "SSH", "QUIC.Google"]
+# The last two are for what has no name.
+LABELS = ["DNS", "TLS", "TLS.Google", "HTTP", "NTP", "TLS.Microsoft", "SSH", "QUIC.Google", "unknown.realtime",
+          "unknown.interactive"]
+NAMED = LABELS[:-2]
 # True labels that no answer can be: the second has a protocol that one can be, the third not even that.
 STRANGE = ["RDP", "TLS.Netflix", "SIP"]
 PORTS = {"DNS": (17, 53), "NTP": (17, 123), "HTTP": (6, 80), "SSH": (6, 22), "QUIC.Google": (17, 443), "RDP": (6, 3389),
@@ -61,7 +64,7 @@ def flows_made_up():
     services = catalogue.read()
     rows = []
     for index in range(FLOWS):
-        name = (STRANGE if index % 9 == 8 else LABELS)[random.integers(3 if index % 9 == 8 else len(LABELS))]
+        name = (STRANGE if index % 9 == 8 else NAMED)[random.integers(3 if index % 9 == 8 else len(NAMED))]
         proto, server = PORTS.get(name, (6, 443))
         if index % 7 == 0:
             server = int(random.integers(1024, 32768))

@@ -9,6 +9,7 @@ from ntc_models import architectures, augment, bundle, calibrate, data, export, 
 from ntc_models.data import DIRECTION, DST_PORT, GAP, PAYLOAD, SRC_PORT, WINDOW
 from ntc_models.ports import PortEvidence, Prior
 
+SHAPE = residual.SHAPES["full"]
 QUICK = replace(learn.Recipe(), epochs=2, draws=960, batch=64, average=0.9)
 
 
@@ -47,8 +48,8 @@ def test_padding_changes_nothing(trained):
     short = flows.packets[flows.length < 6][:4]
     alone = np.concatenate([probabilities(network, row[None]) for row in short])
     np.testing.assert_allclose(alone, probabilities(network, np.concatenate([short, flows.packets[:50]]))[:4], atol=1e-6)
-    value = torch.randn(2, residual.WIDTH, residual.LOOKED_AT)
-    mask = (torch.arange(residual.LOOKED_AT) < 5).float().expand(2, 1, -1)
+    value = torch.randn(2, SHAPE.width, SHAPE.looked_at)
+    mask = (torch.arange(SHAPE.looked_at) < 5).float().expand(2, 1, -1)
     block = network.behaviour.blocks[2]
     other = value.clone()
     other[:, :, 5:] = 100.0
@@ -176,7 +177,8 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
     for name in (folds.DEFAULT, folds.SHIPPED):
         monkeypatch.setitem(folds.VARIANTS, name, quick)
     corpus = runs.Corpus.of(make_flows(480, seed=4, repositories=60), services)
-    bundle.make_residual(tmp_path / "residual-prior", corpus, tmp_path / "work", say=lambda text: None)
+    workshop = folds.Workshop(services, tmp_path / "work", lambda text: None)
+    bundle.make_residual("residual-prior", tmp_path / "residual-prior", corpus, workshop)
     manifest = tomllib.loads((tmp_path / "residual-prior" / "model.toml").read_text())
     assert manifest["model"]["architecture"] == "residual-prior"
     assert manifest["evaluation"]["all"]["protocol"]["flows"] == 480
@@ -192,10 +194,10 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
 def test_rare_services_need_two_repositories(services):
     flows = make_flows(80, repositories=20)
     rare = flows[np.flatnonzero(flows.service == "TLS.Google")]
-    assert "TLS.Google" in folds.vocabulary(flows, services)
+    assert "TLS.Google" in folds.vocabulary(flows, services, learn.Recipe())
     few = np.r_[np.flatnonzero(flows.service != "TLS.Google"), np.flatnonzero(flows.service == "TLS.Google")[:4]]
-    assert len(rare) >= 10 and "TLS.Google" in folds.vocabulary(flows[few], services, confirmed=3)
-    assert "TLS.Google" not in folds.vocabulary(flows[few], services, confirmed=10)
+    assert len(rare) >= 10 and "TLS.Google" in folds.vocabulary(flows[few], services, learn.Recipe(confirmed=3))
+    assert "TLS.Google" not in folds.vocabulary(flows[few], services, learn.Recipe(confirmed=10))
     alone = flows[few]
     alone.repo[alone.service == "TLS.Google"] = "one/alone"
-    assert "TLS.Google" not in folds.vocabulary(alone, services, confirmed=3)
+    assert "TLS.Google" not in folds.vocabulary(alone, services, learn.Recipe(confirmed=3))
