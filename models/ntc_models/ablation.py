@@ -1,7 +1,7 @@
 """What each idea brings, by repository: `models/ablation/`, one small file a variant, and the table of all.
 
     variants    `folds.VARIANTS`: the recipe, and half as long without one of its ideas; and no trust fitted
-    two networks  the mean of two seeds
+    three networks  the mean of what three seeds say, and the figures of each
     baselines   the port table, LightGBM on the raw input, LightGBM started from the port prior
 """
 
@@ -21,11 +21,11 @@ STEADY = {"learning_rate": 0.05, "num_leaves": baselines.BOOSTING_LEAVES, "lambd
 DRAWS = 400  # of repositories, in paired intervals
 # ----------------------------------------------------------------------------------------------------------------------
 
-TWO = "two networks"
+THREE = "three networks"
 
 
 def names():
-    return [*BASELINES, *folds.VARIANTS, folds.NO_TRUST, TWO]
+    return [*BASELINES, *folds.VARIANTS, folds.NO_TRUST, THREE]
 
 
 def variant_of(name):
@@ -50,14 +50,17 @@ def run(wanted, corpus, workshop):
         recipe, more = folds.variant(variant_of(name)), {}
         parts = [folds.Fold(split, corpus.flows, catalogue, recipe) for split in folds.SPLITS]
         table = folds.port_table(parts)
+        seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
+        crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST) for seed in seeds]
+        said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)
         if name in BASELINES:
-            said = BASELINES[name](parts, catalogue)
+            of_default, said = said, BASELINES[name](parts, catalogue)
+            more = {"default_above": lead(of_default, said, parts, catalogue)}
         else:
-            seeds = folds.SEEDS if name == TWO else folds.SEEDS[:1]
-            crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST)
-                       for seed in seeds]
-            said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)
             more = {"trust": crossed[0].final[0].tolist(), "temperatures": crossed[0].final[1].tolist()}
+        if name == THREE:
+            more["seeds"] = [folds.mean_over_folds(folds.figures(folds.answers(one.probabilities, parts, catalogue), parts,
+                                                                 catalogue)) for one in crossed]
         rows = folds.figures(said, parts, catalogue)
         result = {"variant": name, "changed": folds.VARIANTS.get(name, {}), "digest": digest,
                   "data_sha256": corpus.flows.digest(), **more, "mean": folds.mean_over_folds(rows), "folds": rows,

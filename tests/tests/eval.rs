@@ -106,6 +106,8 @@ fn labelled_flows_are_judged_and_the_others_left_out() -> anyhow::Result<()> {
 
 /// Figures here and PyTorch's, which the manifest has with four digits.
 const APART: f64 = 1e-4 + 0.5e-4;
+/// The same of a graph that is computed in 8 bits, where a last digit may tip a value over to the next of 256.
+const QUANTISED_APART: f64 = 1e-3;
 
 /// What each bundle's manifest says of the flows that it was trained on is what PyTorch found.
 #[test]
@@ -117,7 +119,8 @@ fn every_bundle_is_as_good_here_as_in_the_training_package() -> anyhow::Result<(
     let bundles = Store::new(Some(&models)).list();
     ensure!(!bundles.is_empty(), "no bundles in {}", models.display());
     for bundle in bundles {
-        let manifest = Bundle::open(&bundle)?.manifest;
+        let Bundle { manifest, vectors, .. } = Bundle::open(&bundle)?;
+        let apart = if vectors.tolerance > 1e-3 { QUANTISED_APART } else { APART };
         let theirs = &manifest.evaluation["all"]["protocol"];
         let bundle = bundle.display().to_string();
         let output =
@@ -129,7 +132,7 @@ fn every_bundle_is_as_good_here_as_in_the_training_package() -> anyhow::Result<(
             let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|n| n as f64));
             let wanted = theirs.get(key).and_then(number).with_context(|| format!("{bundle}: {key}"))?;
             let found = ours[key].as_f64().with_context(|| format!("{bundle}: {key}: {ours}"))?;
-            ensure!((found - wanted).abs() <= APART, "{bundle}: {key}: {found} here, {wanted} in PyTorch");
+            ensure!((found - wanted).abs() <= apart, "{bundle}: {key}: {found} here, {wanted} in PyTorch");
         }
     }
     Ok(())
