@@ -1,4 +1,4 @@
-//! The table of metrics in docs/api.md has all that a running agent tells.
+//! The table of metrics in docs/api.md has all that a running agent tells, and alerts ask for nothing else.
 
 use std::{fs, time::Duration};
 
@@ -38,5 +38,11 @@ fn the_document_has_every_metric() -> anyhow::Result<()> {
         families += 1;
     }
     ensure!(families > 25, "{told}");
+    let alerts = fs::read_to_string(root().join("docs/troubleshooting.md"))?;
+    let words = alerts.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    for name in words.filter(|word| word.starts_with("ntc_")) {
+        let there = told.lines().any(|line| line.trim_start_matches("# HELP ").starts_with(name));
+        ensure!(there, "docs/troubleshooting.md asks for {name}, which the agent does not tell: {told}");
+    }
     Ok(())
 }

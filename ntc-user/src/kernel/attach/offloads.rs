@@ -58,9 +58,10 @@ fn ask(interface: &str, request: &mut [u32]) -> io::Result<()> {
         *to = from as libc::c_char;
     }
     ifreq.ifr_ifru.ifru_data = request.as_mut_ptr().cast();
+    // The request's number has another type with musl.
     // SAFETY: the ifreq has a terminated name and points to a request that lives for the call, with the room that its
     // length fields tell of.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut ifreq) } != 0 {
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as libc::Ioctl, &raw mut ifreq) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
