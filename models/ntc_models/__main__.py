@@ -23,8 +23,8 @@ def main():
     corpus.add_argument("--classes", type=Path, default=catalogue.CLASSES,
                         help="protocol and category to class (%(default)s)")
     corpus.add_argument("--work", type=Path, default=WORK, help="checkpoints (%(default)s)")
-    corpus.add_argument("--generated", type=Path, metavar="DIR",
-                        help="folders of `cargo xtask generate`, for recipes that train with them")
+    corpus.add_argument("--generated", type=Path, metavar="DIR", default=catalogue.MODELS / "generated",
+                        help="of `cargo xtask generate`, for recipes that train with it (%(default)s)")
     corpus.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
     verb = verbs.add_parser("extract", parents=[corpus], help="write --flows out of the captures beside --labels")
@@ -103,7 +103,7 @@ def run_rebuild(arguments):
 
 def workshop(arguments):
     """Where the networks of `residual-prior` are trained."""
-    more = data.read_generated(arguments.generated, catalogue.ClassRules(arguments.classes)) if arguments.generated else None
+    more = data.read_generated(arguments.generated, catalogue.ClassRules(arguments.classes))
     return folds.Workshop(catalogue.read(), arguments.work / "folds", lambda text: print(text, flush=True), more,
                           train.set_up(arguments.device))
 

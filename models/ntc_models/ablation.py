@@ -48,7 +48,7 @@ def run(wanted, corpus, workshop):
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
         recipe, more = folds.variant(variant_of(name)), {}
-        parts = [folds.Fold(split, corpus.flows, catalogue, recipe) for split in folds.SPLITS]
+        parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more) for split in folds.SPLITS]
         table = folds.port_table(parts)
         seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
         crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST) for seed in seeds]

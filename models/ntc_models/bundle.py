@@ -51,10 +51,10 @@ def make_residual(name, out, corpus, workshop):
     """
     flows, catalogue = corpus.flows, corpus.catalogue
     (judged, recipe), seed = map(folds.variant, RESIDUAL[name]), folds.SEEDS[0]
-    parts = [folds.Fold(split, flows, catalogue, judged) for split in folds.SPLITS]
+    parts = [folds.Fold(split, flows, catalogue, judged, workshop.more) for split in folds.SPLITS]
     crossed = folds.Crossed(judged, seed, parts, workshop)
     said = folds.answers(crossed.probabilities, parts, catalogue)
-    labels = folds.vocabulary(flows, catalogue, recipe)
+    labels = folds.vocabulary(flows, catalogue, recipe, workshop.more)
     network = workshop.network("all", flows, labels, recipe, seed)
     network.trust.copy_(crossed.final[0])
     network.temperature.copy_(crossed.final[1])

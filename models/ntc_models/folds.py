@@ -32,7 +32,8 @@ HALF = {**FREQUENT, "epochs": 15}
 VARIANTS = {
     "recipe": FREQUENT,
     "rare services too": {},
-    "generated traffic": {**FREQUENT, "generated": 0.15},
+    "generated traffic": {**FREQUENT, "generated": 0.2},
+    "rare services, generated traffic": {"generated": 0.2},
     "small": {**FREQUENT, "shape": "small"},
     "small, rare services too": {"shape": "small"},
     "twice as long": {**FREQUENT, "epochs": 60},
@@ -58,8 +59,9 @@ FOLDER = MODELS / "ablation"
 SPLITS = ("by-repository", *(f"by-repository-{fold}" for fold in range(1, FOLDS)))
 
 
-def vocabulary(flows, catalogue, recipe):
-    """The services that a network of these flows knows, most frequent first, and behind them its labels for the rest.
+def vocabulary(flows, catalogue, recipe, more=None):
+    """The services that a network of these flows knows, most frequent first, behind them those that it knows from `more`
+    flows alone, and its labels for the rest.
 
     Beside those with `MIN_FLOWS`, those with fewer that two repositories or families have: their ports are evidence,
     where their behaviour is too rare to learn. One repository's rare service would be learnt by heart.
@@ -70,6 +72,8 @@ def vocabulary(flows, catalogue, recipe):
     frequent = set(data.vocabulary(flows))
     named = [label for label in data.vocabulary(flows, min(recipe.confirmed, MIN_FLOWS))
              if label in frequent or (label in catalogue and len(sources[label]) > 1)]
+    if recipe.generated:
+        named += [label for label in data.vocabulary(more) if label in catalogue and label not in named]
     protocols = {catalogue[label].protocol for label in named}
     rest = Counter(name for name, protocol in zip(flows.traffic_class, flows.protocol) if protocol not in protocols)
     return named + [unnamed(name) for name in sorted(rest) if recipe.unnamed and rest[name] >= MIN_FLOWS]
@@ -78,10 +82,10 @@ def vocabulary(flows, catalogue, recipe):
 class Fold:
     """One fold: the flows seen and held out, and what the port table of the seen ones says of the others."""
 
-    def __init__(self, name, flows, catalogue, recipe):
+    def __init__(self, name, flows, catalogue, recipe, more=None):
         held_out = splits.make(name, flows).held_out
         self.name, self.seen, self.held_out = name, flows[~held_out], flows[held_out]
-        self.labels = vocabulary(self.seen, catalogue, recipe)
+        self.labels = vocabulary(self.seen, catalogue, recipe, more)
         self.port_labels = {level: table(self.held_out) for level, table in ports.tables(self.seen).items()}
 
     def asked(self):

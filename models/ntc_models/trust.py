@@ -72,7 +72,7 @@ def bins(right, confidence):
 
 def write(corpus, workshop):
     catalogue, recipe = corpus.catalogue, folds.variant(folds.DEFAULT)
-    parts = [folds.Fold(split, corpus.flows, catalogue, recipe) for split in folds.SPLITS]
+    parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more) for split in folds.SPLITS]
     crossed = folds.Crossed(recipe, folds.SEEDS[0], parts, workshop)
     said = folds.answers(crossed.probabilities, parts, catalogue)
     said |= other_paths(crossed, parts, recipe, workshop)

@@ -2,11 +2,11 @@
 
 /// A stream of numbers (SplitMix64).
 #[derive(Clone)]
-pub(super) struct Draw(u64);
+pub(crate) struct Draw(u64);
 
 impl Draw {
     /// The stream of a place, such as a round and a service, under a seed.
-    pub(super) fn new(seed: u64, place: &str) -> Self {
+    pub(crate) fn new(seed: u64, place: &str) -> Self {
         // FNV-1a: the place only has to lead somewhere else.
         let hash = place.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -17,7 +17,7 @@ impl Draw {
     }
 
     /// The next number, all bits random.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,27 +26,27 @@ impl Draw {
     }
 
     /// From 0 to 1, without 1.
-    pub(super) fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         ((self.share() * end as f64) as usize).min(end.saturating_sub(1))
     }
 
     /// From `low` to `high`, each magnitude as likely as the next.
-    pub(super) fn log(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn log(&mut self, low: f64, high: f64) -> f64 {
         low * (high / low).powf(self.share())
     }
 
     /// One of these.
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
     /// Puts them in another order.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

@@ -10,7 +10,7 @@
 //! ```
 
 mod deal;
-mod draw;
+pub(crate) mod draw;
 mod label;
 mod script;
 mod seat;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     agent::Label,
     net::{SERVER_V4, SERVER_V6},
-    services::truth,
+    ports::Ports,
 };
 
 /// Protocol of a flow that the model gives no name.
@@ -31,7 +31,7 @@ pub(super) struct Flow {
 impl Flow {
     /// Whether the model gave it a name.
     pub(super) fn labelled(&self) -> bool {
-        self.label.service != UNKNOWN
+        self.label.protocol != UNKNOWN
     }
 
     /// Whether the name is right at protocol level.
@@ -49,9 +49,15 @@ pub(super) struct Board {
     recent: Vec<usize>,
     /// Every label event's reason, time from the deciding packet and time from the first packet.
     latencies: Vec<(String, u64, u64)>,
+    ports: Ports,
 }
 
 impl Board {
+    /// An empty board of a run with services on these ports.
+    pub(super) fn new(ports: Ports) -> Self {
+        Self { ports, ..Self::default() }
+    }
+
     /// Takes a label in; the true protocol of its flow.
     pub(super) fn add(&mut self, label: Label) -> Option<&'static str> {
         let id = FlowId {
@@ -61,7 +67,7 @@ impl Board {
             start: label.first_ts_ns,
         };
         self.latencies.push((label.reason.clone(), label.decided_us, label.age_us));
-        let truth = true_protocol(&label);
+        let truth = self.true_protocol(&label);
         let number = *self.index.entry(id).or_insert(self.flows.len());
         let flow = Flow { label, truth };
         match self.flows.get_mut(number) {
@@ -70,6 +76,18 @@ impl Board {
         }
         self.recent.push(number);
         truth
+    }
+
+    /// The truth by construction: which service owns the server's port.
+    fn true_protocol(&self, label: &Label) -> Option<&'static str> {
+        let server_port = if is_server(&label.dst_ip) {
+            label.dst_port
+        } else if is_server(&label.src_ip) {
+            label.src_port
+        } else {
+            return None;
+        };
+        self.ports.truth(&label.proto, server_port)
     }
 
     /// All flows.
@@ -99,18 +117,6 @@ impl Board {
             self.flows.iter().filter(|flow| flow.right()).count(),
         )
     }
-}
-
-/// The truth by construction: which service owns the server's port.
-fn true_protocol(label: &Label) -> Option<&'static str> {
-    let server_port = if is_server(&label.dst_ip) {
-        label.dst_port
-    } else if is_server(&label.src_ip) {
-        label.src_port
-    } else {
-        return None;
-    };
-    truth(&label.proto, server_port)
 }
 
 fn is_server(address: &str) -> bool {

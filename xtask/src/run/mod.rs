@@ -13,6 +13,7 @@ mod compare;
 pub(crate) mod host;
 pub(crate) mod net;
 mod pictures;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod shaping;
@@ -36,6 +37,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use board::Board;
 use host::Host;
 use net::{BpfMount, Network, TO_CLIENT, TO_SERVER};
+use ports::Ports;
 use process::Interrupt;
 use serde_json::Value;
 use services::Site;
@@ -68,6 +70,9 @@ pub struct Args {
     /// Write the agent's JSON lines, with the truth added, to this file
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Serve on other ports, drawn by this seed, which the hosts translate: what the model makes of behaviour alone
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1")]
+    random_ports: Option<u64>,
     /// Take pictures of the page and of `ntc top`, as PNG, in this folder shortly before the end; installs a browser
     #[arg(long, value_name = "DIR")]
     pub(crate) pictures: Option<PathBuf>,
@@ -120,7 +125,9 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
 
     println!("network: client -- router -- server, IPv4 and IPv6");
     let network = Network::create()?;
-    shaping::install(&network)?;
+    let ports = args.random_ports.map(Ports::random).unwrap_or_default();
+    ports.install(&network)?;
+    shaping::install(&network, &ports)?;
     let mut servers = Vec::new();
     let site = Site {
         server: Host::start(&network.namespace("server"), "server", &image, dir)?,
@@ -152,7 +159,7 @@ fn live(args: &Args, ntc: &Path, root: &Path, tools: &Path, interrupt: &Interrup
         .transpose()?;
 
     let start = Instant::now();
-    let (board, tally, report, classes) = observe(args, &network, &site, agent)?;
+    let (board, tally, report, classes) = observe(args, &network, &site, agent, ports)?;
     if let Some(pictures) = pictures {
         pictures::finish(pictures, &dir.join("log/pictures.log"), interrupt)?;
     }
@@ -174,8 +181,9 @@ fn observe(
     network: &Network,
     site: &Site,
     mut agent: Agent,
+    ports: Ports,
 ) -> Result<(Board, Tally, AgentReport, Vec<shaping::ClassCount>)> {
-    let mut book = Book::open(args.events.as_deref())?;
+    let mut book = Book::open(args.events.as_deref(), ports)?;
     let length = Duration::from_secs(args.duration);
     let mut view = View::open(length);
     let deadline = Instant::now() + length;
@@ -212,10 +220,10 @@ struct Book {
 }
 
 impl Book {
-    fn open(events: Option<&Path>) -> Result<Self> {
+    fn open(events: Option<&Path>, ports: Ports) -> Result<Self> {
         let create = |file| File::create(file).with_context(|| format!("creating {}", Path::display(file)));
         Ok(Self {
-            board: Board::default(),
+            board: Board::new(ports),
             report: None,
             events: events.map(create).transpose()?.map(BufWriter::new),
         })

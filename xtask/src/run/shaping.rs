@@ -16,8 +16,9 @@ use serde::Serialize;
 
 use super::{
     net::{Network, TO_CLIENT, TO_SERVER},
+    ports::Ports,
     process::output,
-    services::{ALL, Endpoint, Service},
+    services::endpoints,
 };
 
 /// Minor number of the HTB class of policy class 0.
@@ -43,7 +44,7 @@ pub(crate) struct ClassCount {
 }
 
 /// Sets the queues up on both interfaces of the router.
-pub(crate) fn install(network: &Network) -> Result<()> {
+pub(crate) fn install(network: &Network, ports: &Ports) -> Result<()> {
     let mut batch = String::new();
     // The server is behind one interface: there its port is the destination, on the other the source.
     for (device, port_field) in [(TO_CLIENT, "sport"), (TO_SERVER, "dport")] {
@@ -62,7 +63,7 @@ pub(crate) fn install(network: &Network) -> Result<()> {
                         "filter add dev {device} parent {inner:x}: protocol {ether} prio {priority} u32 \
                          match {ip} protocol {} 0xff match {ip} {port_field} {} 0x{:x} flowid {inner:x}:{service:x}\n",
                         endpoint.transport.number(),
-                        endpoint.port,
+                        ports.on_wire(endpoint),
                         endpoint.mask
                     );
                 }
@@ -127,10 +128,6 @@ pub(crate) fn read(network: &Network) -> Result<Vec<ClassCount>> {
         bail!("the queues of the router counted no packet");
     }
     Ok(counts)
-}
-
-fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    ALL.iter().flat_map(|service: &&'static Service| service.endpoints)
 }
 
 /// Major and minor number, bytes and packets of each class that `tc -s class show` tells of:

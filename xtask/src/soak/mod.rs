@@ -35,6 +35,7 @@ use crate::{
         agent::{self, Agent},
         host::{self, Host},
         net::{self, BpfMount, Network},
+        ports::Ports,
         process::{self, Interrupt},
         services::{self, Site},
         shaping,
@@ -129,7 +130,7 @@ fn soak(args: &Args, ntc: &Path, object: &Path, tools: &Path, interrupt: &Interr
     host::write_etc(dir, &host::ACCOUNTS)?;
     println!("network: client -- router -- server, IPv4 and IPv6, and an attacker");
     let network = Network::with_attacker()?;
-    shaping::install(&network)?;
+    shaping::install(&network, &Ports::default())?;
     flood::routes(&network)?;
     let mut servers = Vec::new();
     let site = Site {

@@ -71,10 +71,12 @@ impl Workload for Service {
         self.name
     }
 
-    /// Ports of data connections come and go; port 20 only calls out.
     fn listeners(&self) -> Vec<(Transport, u16)> {
-        let listens = |endpoint: &&Endpoint| endpoint.mask == 0xffff && endpoint.port != 20;
-        self.endpoints.iter().filter(listens).map(|endpoint| (endpoint.transport, endpoint.port)).collect()
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.listens())
+            .map(|endpoint| (endpoint.transport, endpoint.port))
+            .collect()
     }
 
     fn servers(&self, site: &Site) -> Result<Vec<Program>> {
@@ -138,6 +140,11 @@ impl Endpoint {
 
     const fn udp(port: u16, protocol: &'static str) -> Self {
         Self { transport: Transport::Udp, port, mask: 0xffff, protocol }
+    }
+
+    /// Whether a server listens there all the time: ports of data connections come and go, and port 20 only calls out.
+    pub(crate) const fn listens(&self) -> bool {
+        self.mask == 0xffff && self.port != 20
     }
 
     /// The 256 ports from `port` on.
@@ -218,12 +225,9 @@ pub(crate) fn packages() -> Vec<&'static str> {
     packages
 }
 
-/// True protocol of a flow with this server endpoint.
-pub(crate) fn truth(transport: &str, port: u16) -> Option<&'static str> {
-    ALL.iter()
-        .flat_map(|service| service.endpoints)
-        .find(|endpoint| endpoint.transport.name() == transport && port & endpoint.mask == endpoint.port)
-        .map(|endpoint| endpoint.protocol)
+/// Every endpoint of every service.
+pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    ALL.iter().flat_map(|service: &&'static Service| service.endpoints)
 }
 
 /// Bytes that compress badly and are the same in every run.
@@ -253,26 +257,4 @@ fn sized_files(folder: &Path, sizes: &[usize]) -> Result<()> {
         fs::write(folder.join((number + 1).to_string()), noise(size))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ALL, truth};
-
-    #[test]
-    fn every_endpoint_is_found_by_its_own_port() {
-        for endpoint in ALL.iter().flat_map(|service| service.endpoints) {
-            assert_eq!(endpoint.port & endpoint.mask, endpoint.port, "{}", endpoint.protocol);
-            let last = endpoint.port | !endpoint.mask;
-            for port in [endpoint.port, last] {
-                assert_eq!(truth(endpoint.transport.name(), port), Some(endpoint.protocol));
-            }
-        }
-    }
-
-    #[test]
-    fn the_transport_is_part_of_the_truth() {
-        assert_eq!(truth("udp", 80), None);
-        assert_eq!(truth("tcp", 80), Some("HTTP"));
-    }
 }
