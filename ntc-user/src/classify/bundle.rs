@@ -16,10 +16,24 @@ use super::{
     vectors::Vectors,
 };
 
-/// The bundle that is compiled into the binary.
-const DEFAULT_ONNX: &[u8] = include_bytes!("../../../models/residual-prior/model.onnx");
-const DEFAULT_TOML: &str = include_str!("../../../models/residual-prior/model.toml");
-const DEFAULT_VECTORS: &[u8] = include_bytes!("../../../models/residual-prior/vectors.json");
+/// A file of the bundle that is compiled into the binary.
+#[cfg(feature = "onnxruntime")]
+macro_rules! built_in {
+    ($file:literal) => {
+        concat!("../../../models/residual-prior/", $file)
+    };
+}
+/// The same for slow routers.
+#[cfg(not(feature = "onnxruntime"))]
+macro_rules! built_in {
+    ($file:literal) => {
+        concat!("../../../models/residual-prior-small/", $file)
+    };
+}
+
+const DEFAULT_ONNX: &[u8] = include_bytes!(built_in!("model.onnx"));
+const DEFAULT_TOML: &str = include_str!(built_in!("model.toml"));
+const DEFAULT_VECTORS: &[u8] = include_bytes!(built_in!("vectors.json"));
 
 /// A bundle that cannot be used, and why.
 #[derive(Debug, Error)]

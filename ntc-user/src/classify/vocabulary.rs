@@ -32,7 +32,9 @@ impl Answer {
     pub fn at_least(self, min_confidence: f32) -> Self {
         match self.nameless {
             None if self.confidence >= min_confidence => self,
-            Some((service, confidence)) if confidence >= min_confidence => Self { service, confidence, ..self },
+            Some((service, confidence)) if confidence >= min_confidence => {
+                Self { service, confidence, ..self }
+            }
             _ => Self { service: UNKNOWN, class: 0, ..self },
         }
     }
@@ -107,7 +109,8 @@ impl Vocabulary {
         for (label, probability) in self.labels.iter().zip(probabilities) {
             self.protocols[label.protocol] += probability;
         }
-        let named = self.protocols.iter().copied().enumerate().filter(|(place, _)| Some(*place) != self.nameless);
+        let named =
+            self.protocols.iter().copied().enumerate().filter(|(place, _)| Some(*place) != self.nameless);
         let Some((protocol, confidence)) = first_largest(named) else {
             return Answer::NONE;
         };

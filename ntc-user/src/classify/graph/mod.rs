@@ -155,21 +155,26 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::{classify::Bundle, features::FEATURES};
     use ntc_common::limits::SEQUENCE_LENGTH;
 
     #[test]
-    fn it_gives_the_answers_of_the_shipped_bundle() {
-        let bundle = Bundle::shipped().expect("whole");
-        let graph = Graph::read(&bundle.onnx).expect("all operators are known");
-        let features: Vec<f32> = bundle.vectors.packets.iter().flatten().copied().collect();
-        let flows = features.len() / (SEQUENCE_LENGTH * FEATURES.len());
-        let input = Tensor::float(vec![flows, SEQUENCE_LENGTH, FEATURES.len()], features);
-        let manifest = &bundle.manifest;
-        let output = graph.compute(&manifest.input.name, input, &manifest.output.name).expect("computed");
-        let apart = bundle.vectors.difference(output.floats().expect("probabilities"));
-        assert!(apart <= bundle.vectors.tolerance, "{apart} apart");
+    fn it_gives_the_answers_of_the_bundles() {
+        for name in ["residual-prior", "residual-prior-small"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
+            let bundle = Bundle::open(&folder).expect(name);
+            let graph = Graph::read(&bundle.onnx).expect("all operators are known");
+            let features: Vec<f32> = bundle.vectors.packets.iter().flatten().copied().collect();
+            let flows = features.len() / (SEQUENCE_LENGTH * FEATURES.len());
+            let input = Tensor::float(vec![flows, SEQUENCE_LENGTH, FEATURES.len()], features);
+            let manifest = &bundle.manifest;
+            let output = graph.compute(&manifest.input.name, input, &manifest.output.name).expect("computed");
+            let apart = bundle.vectors.difference(output.floats().expect("probabilities"));
+            assert!(apart <= bundle.vectors.tolerance, "{name}: {apart} apart");
+        }
     }
 
     #[test]
