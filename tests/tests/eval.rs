@@ -107,7 +107,7 @@ fn labelled_flows_are_judged_and_the_others_left_out() -> anyhow::Result<()> {
 /// Figures here and PyTorch's, which the manifest has with four digits.
 const APART: f64 = 1e-4 + 0.5e-4;
 /// The same of a graph that is computed in 8 bits, where a last digit may tip a value over to the next of 256.
-const QUANTISED_APART: f64 = 1e-3;
+const QUANTISED_APART: f64 = 5e-3;
 
 /// What each bundle's manifest says of the flows that it was trained on is what PyTorch found.
 #[test]

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use super::bundle::BundleError;
 use crate::features::FLOW_VALUES;
 
-/// No bundle asks for less than this: what probabilities may differ by where they mean the same.
-const LARGEST_TOLERANCE: f32 = 1e-3;
+/// No bundle asks for less than this: what probabilities may differ by where they mean the same. That much is for graphs
+/// computed in 8 bits, where processors round a value to one or the other of its neighbours; others ask for 1e-5.
+const LARGEST_TOLERANCE: f32 = 0.05;
 
 /// Test vectors of a bundle.
 #[derive(Clone, Debug, Deserialize)]

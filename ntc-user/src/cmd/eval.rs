@@ -15,7 +15,6 @@ use serde::Serialize;
 use crate::{
     batch::BATCH_FLOWS,
     capture::{file::find_captures, table::EndedFlow},
-    catalogue::Catalogue,
     classify::{Answer, Model},
     cli::EvalArgs,
     evaluate::{
@@ -101,7 +100,7 @@ fn judged<'a>(found: &'a [Found], level: Level, model: &Model) -> Vec<Judged<'a>
         let (src, dst) = flow.ports;
         Judged {
             truth,
-            said: Catalogue::shipped().get(flow.answer.service).map_or("", |service| level.name(service)),
+            said: level.said(&flow.answer),
             confidence: match level {
                 Level::Service => flow.answer.service_confidence,
                 Level::Protocol | Level::Class => flow.answer.confidence,

@@ -200,7 +200,6 @@ pub fn confusions<'a>(flows: &[Judged<'a>], count: usize) -> Vec<(&'a str, &'a s
 mod tests {
     use super::*;
     use crate::{
-        catalogue::Catalogue,
         classify::Vocabulary,
         evaluate::{Level, ports::PortTable},
     };
@@ -261,7 +260,7 @@ mod tests {
                     let probabilities: Vec<f32> =
                         probabilities.map(|value| value.as_f64().expect("a number") as f32).collect();
                     let answer = vocabulary.answer(&probabilities);
-                    let said = level.name(Catalogue::shipped().get(answer.service).expect("a service"));
+                    let said = level.said(&answer);
                     let truth = flow[key].as_str().expect("text");
                     let (proto, src, dst) = (number("proto") as u8, number("src_port"), number("dst_port"));
                     let known = known.contains(&truth);

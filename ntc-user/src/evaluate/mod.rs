@@ -10,7 +10,10 @@ pub mod tables;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::catalogue::{Service, class_name};
+use crate::{
+    catalogue::{Catalogue, Service, class_name},
+    classify::Answer,
+};
 
 /// What is judged of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -31,6 +34,16 @@ impl Level {
             Self::Service => &service.name,
             Self::Protocol => &service.protocol,
             Self::Class => class_name(service.class),
+        }
+    }
+
+    /// What an answer says at this level. Its class may be another than its service's: that of what has no name.
+    pub fn said(self, answer: &Answer) -> &'static str {
+        match self {
+            Self::Class => class_name(answer.class),
+            Self::Service | Self::Protocol => {
+                Catalogue::shipped().get(answer.service).map_or("", |service| self.name(service))
+            }
         }
     }
 }
