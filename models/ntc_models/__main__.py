@@ -6,7 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from . import ablation, architectures, bundle, catalogue, data, folds, ports, rebuild, redundancy, report, runs, study, train, trust
+from . import (ablation, architectures, bundle, catalogue, data, folds, ports, rebuild, redundancy, report, runs, study,
+               train, trust)
 
 CORPUS = catalogue.MODELS.parent.parent / "shared" / "corpus"
 WORK = catalogue.MODELS / ".work"
@@ -66,8 +67,8 @@ def main():
     verb.add_argument("--classes", type=Path, default=catalogue.CLASSES)
 
     arguments = parser.parse_args()
-    return {"extract": run_extract, "rebuild": run_rebuild, "study": run_study, "run": run_one, "bundle": run_bundle, "port-table": run_port_table,
-            "ablation": run_ablation, "trust": run_trust, "redundancy": run_redundancy, "report": run_report,
+    return {"extract": run_extract, "rebuild": run_rebuild, "study": run_study, "run": run_one, "bundle": run_bundle,
+            "port-table": run_port_table, "ablation": run_ablation, "trust": run_trust, "redundancy": run_redundancy, "report": run_report,
             "catalogue": run_catalogue}[arguments.verb](arguments)
 
 
@@ -142,8 +143,7 @@ def run_bundle(arguments, results=None, out=None):
     if arguments.name in bundle.RESIDUAL:
         bundle.make_residual(arguments.name, out, corpus, workshop(arguments))
     else:
-        bundle.make(arguments.name, out, corpus, arguments.work / "study", device,
-                    results or study.Results())
+        bundle.make(arguments.name, out, corpus, arguments.work / "study", device, results or study.Results())
     print(f"wrote {out}")
     return 0
 

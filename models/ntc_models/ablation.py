@@ -69,7 +69,7 @@ def run(wanted, corpus, workshop):
         path.write_text(study.dense(runs.rounded(result, 4)) + "\n", encoding="utf-8")
         one = result["mean"]["all"]["protocol"]
         workshop.say(f"{name}: protocol {one['accuracy']:.4f}, macro F1 {one['macro_f1']:.4f}, off-port "
-            f"{one['off_port_accuracy']:.4f}")
+                     f"{one['off_port_accuracy']:.4f}")
 
 
 def lead(said, other, parts, catalogue, seed=0):

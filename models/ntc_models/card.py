@@ -64,6 +64,10 @@ def card(manifest, by_protocol=()):
     return "\n\n".join(parts) + "\n"
 
 
+EIGHT_BITS = ("Convolutions and products are computed in 8 bits. On the flows of the training data {service:.2%} of the services "
+              "and {protocol:.2%} of the protocols are those of the same network in floats, whose figures follow.")
+
+
 def card_of_residual(manifest, by_protocol):
     model, output, training, evaluation = (manifest[key] for key in ("model", "output", "training", "evaluation"))
     net, table, interval = evaluation["folds"], evaluation["port_table"], evaluation["interval"]
@@ -83,6 +87,7 @@ def card_of_residual(manifest, by_protocol):
         "A traffic classifier: the first 20 packets of a TCP or UDP flow, six header features each, to one of "
         f"{len(output['labels'])} services. Neither addresses nor payload are read. `{model['layers']}`. What repositories saw on each port "
         "is in the graph as a prior; with all ports zero there is none, and behaviour alone answers.",
+        *([EIGHT_BITS.format(**evaluation["agreement"])] if "agreement" in evaluation else []),
         "## How good it is",
         "**By repository**: five networks, each asked about the fifth of the repositories (people, networks) that it has "
         "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as the "
@@ -99,8 +104,9 @@ def card_of_residual(manifest, by_protocol):
         "### By protocol, all folds", protocols(by_protocol),
         "## Answers",
         "The protocol is the one with the highest summed probability over its services, the service the likeliest of "
-        f"that protocol, the class that of the service. Below a protocol probability of {output['min_confidence']} the "
-        "answer is `unknown`: on repositories not trained on this costs one right answer in a hundred, "
+        "that protocol, the class that of the service. Labels such as `unknown.web` are of what has no name: where they are "
+        "together likelier than that protocol, the class is the likeliest one's. "
+        f"Below a probability of {output['min_confidence']} the answer is `unknown`: on repositories not trained on this costs one right answer in a hundred, "
         f"{evaluation['answered']['share']:.1%} of known flows get an answer, and "
         f"{evaluation['answered']['accuracy']:.1%} of these answers are right.",
         "## Training",

@@ -1,17 +1,13 @@
 //! On which ports services are met on the wire: on their own, or, with `--random-ports`, on others. Servers and clients
 //! know nothing of it: their hosts translate, so the router sees nothing but the other port.
 
-use std::{
-    collections::HashSet,
-    fmt::Write as _,
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{collections::HashSet, fmt::Write as _};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{
     net::{Network, SERVER_V4, SERVER_V6},
+    process::feed,
     services::{Endpoint, endpoints},
 };
 use crate::generate::draw::Draw;
@@ -45,7 +41,8 @@ impl Ports {
 
     /// The port of an endpoint on the wire.
     pub(crate) fn on_wire(&self, endpoint: &Endpoint) -> u16 {
-        let moved = self.moved.iter().find(|(other, _)| std::ptr::eq(*other, endpoint));
+        let is_it = |other: &Endpoint| (other.transport, other.port) == (endpoint.transport, endpoint.port);
+        let moved = self.moved.iter().find(|(other, _)| is_it(other));
         moved.map_or(endpoint.port, |(_, port)| *port)
     }
 
@@ -86,15 +83,8 @@ impl Ports {
             server += " }\n}\n";
         }
         for (role, rules) in [("client", client), ("server", server)] {
-            let mut nft = Command::new("ip")
-                .args(["netns", "exec", &network.namespace(role), "nft", "-f", "-"])
-                .stdin(Stdio::piped())
-                .spawn()
-                .context("starting nft")?;
-            nft.stdin.take().context("no input pipe")?.write_all(rules.as_bytes())?;
-            if !nft.wait()?.success() {
-                bail!("nft refused to translate the ports of the {role}");
-            }
+            feed(network.command(role, "nft").args(["-f", "-"]), &rules)
+                .with_context(|| format!("nft refused to translate the ports of the {role}"))?;
         }
         Ok(())
     }

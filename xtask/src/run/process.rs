@@ -1,8 +1,9 @@
 //! Children that never outlive the run: each is a process group of its own, killed as a whole.
 
 use std::{
+    io::Write,
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -159,6 +160,18 @@ fn reap(wait: impl Fn() -> rustix::io::Result<bool>) {
             Err(_) => return, // no such child is left
         }
     }
+}
+
+/// Runs a short command of the system to its end on this input.
+pub(crate) fn feed(command: &mut Command, input: &str) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("starting {name}"))?;
+    child.stdin.take().context("no input pipe")?.write_all(input.as_bytes())?;
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
 }
 
 /// Runs a short command of the system to its end; its standard output, or an error with what it said.

@@ -4,11 +4,7 @@
 //! one that `skb->priority` names. Below each there is an HTB again, whose classes the server's ports choose. So the
 //! queues themselves count which service went into which class; nothing of ours takes part in the counting.
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, process::Command};
 
 use anyhow::{Context, Result, bail};
 use ntc_common::policy::CLASS_NAMES;
@@ -17,7 +13,7 @@ use serde::Serialize;
 use super::{
     net::{Network, TO_CLIENT, TO_SERVER},
     ports::Ports,
-    process::output,
+    process::{feed, output},
     services::endpoints,
 };
 
@@ -70,16 +66,8 @@ pub(crate) fn install(network: &Network, ports: &Ports) -> Result<()> {
             }
         }
     }
-    let mut tc = Command::new("tc")
-        .args(["-n", &network.namespace("router"), "-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("starting tc")?;
-    tc.stdin.take().context("no input pipe")?.write_all(batch.as_bytes())?;
-    if !tc.wait()?.success() {
-        bail!("tc refused the queues");
-    }
-    Ok(())
+    feed(Command::new("tc").args(["-n", &network.namespace("router"), "-batch", "-"]), &batch)
+        .context("tc refused the queues")
 }
 
 /// Reads the counters of all classes.
