@@ -34,6 +34,8 @@ VARIANTS = {
     "rare services too": {},
     "generated traffic": {**FREQUENT, "generated": 0.2},
     "rare services, generated traffic": {"generated": 0.2},
+    "taught": {**FREQUENT, "taught": 1.0},
+    "taught, rare services too": {"taught": 1.0},
     "small": {**FREQUENT, "shape": "small"},
     "small, rare services too": {"shape": "small"},
     "twice as long": {**FREQUENT, "epochs": 60},
@@ -122,8 +124,10 @@ class Workshop:
             network = residual.ResidualPrior(len(labels), len(state["ports.summary"]) - 1, residual.SHAPES[recipe.shape])
             network.load_state_dict(state)
             return network.eval()
-        network = learn.learn(flows, labels, self.catalogue, recipe=recipe, seed=seed, more=more, device=self.device,
-                              say=lambda text: self.say(f"{name}: {text}"))
+        teachers = [self.network(f"{name}, teacher {of_seed}", flows, labels, replace(recipe, taught=0.0), of_seed)
+                    for of_seed in SEEDS if recipe.taught]
+        network = learn.learn(flows, labels, self.catalogue, recipe=recipe, seed=seed, more=more, teachers=teachers,
+                              device=self.device, say=lambda text: self.say(f"{name}: {text}"))
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(network.state_dict(), path)
         return network

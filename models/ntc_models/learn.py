@@ -5,6 +5,7 @@ has not seen. Some flows are shown without ports, some on a port that nobody kno
 behaviour has a loss of its own, so that it is learnt also where the port alone would do.
 """
 
+import copy
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -27,6 +28,7 @@ class Recipe:
     shape: str = "full"  # of `residual.SHAPES`
     pull: float = 0.0  # share of a contrast that pulls vectors of one protocol's flows of several repositories together
     pretraining: int = 0  # steps that guess hidden payload sizes of flows without labels
+    taught: float = 0.0  # share of a loss towards what networks of other seeds say, on the mean
     generated: float = 0.0  # of the draws: flows of `cargo xtask generate`; no port evidence comes of them
     unnamed: bool = True  # a label for each class's flows of protocols that are in no vocabulary
     draws: int = 18_000  # flows an epoch, drawn by their weights
@@ -142,6 +144,18 @@ def contrast(vectors, protocol, repo):
     return -((log * pairs).sum(1) / count.clamp(min=1))[count > 0].sum() / max(len(close), 1)
 
 
+def taught(said, lessons):
+    """How far what is said is from the mean of what the teachers say of the same batch, with ports and without (Hinton
+    et al. 2015; no temperature: a teacher is unsure enough where ports are hidden).
+    """
+    total = 0.0
+    for logits, of_teachers in ((said.logits, [one.logits for one in lessons]),
+                                (said.behaviour, [one.behaviour for one in lessons])):
+        wanted = sum(torch.softmax(one, 1) for one in of_teachers) / len(of_teachers)
+        total = total - (wanted * torch.log_softmax(logits, 1)).sum(1).mean()
+    return total
+
+
 def pretrain(behaviour, packets, recipe, generator, device):
     """Behaviour's layers over packets, to start from: they guess the sizes of payloads that were hidden from them."""
     guess = nn.Linear(behaviour.attention.in_channels, residual.SIZE_BINS).to(device)
@@ -163,9 +177,9 @@ def pretrain(behaviour, packets, recipe, generator, device):
         optimiser.step()
 
 
-def learn(flows, labels, catalogue, *, recipe, seed, more=None, device="cpu", say=print):
+def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), device="cpu", say=print):
     """A network of these flows, uncalibrated, ready to answer. `more` are flows of other origin, for the recipe's share
-    of draws and for pretraining.
+    of draws and for pretraining; `teachers` are networks of the same flows and labels.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -193,6 +207,7 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, device="cpu", sa
         repo = torch.cat([repo, torch.full((len(more),), -1)])
 
     network.to(device)
+    teachers = [copy.deepcopy(teacher).to(device).eval() for teacher in teachers]
     if recipe.pretraining:
         pretrain(network.behaviour, packets, recipe, generator, device)
     vectors = []
@@ -215,10 +230,15 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, device="cpu", sa
                                                  (evidence[chosen], summary[chosen]), recipe, generator)
         batch, own_prior = batch.to(device), [part.to(device) for part in own_prior]
         wanted = targets[chosen].to(device)
-        said = network.say(batch, (*own_prior, network.ports(batch)[2]), window_given.to(device))
+        shown = batch, (*own_prior, network.ports(batch)[2]), window_given.to(device)
+        said = network.say(*shown)
         loss = truth.loss(said.logits, wanted, recipe)
         if recipe.behaviour_share:
             loss = loss + recipe.behaviour_share * truth.loss(said.behaviour, wanted, recipe)
+        if recipe.taught:
+            with torch.no_grad():
+                lessons = [teacher.say(*shown) for teacher in teachers]
+            loss = loss + recipe.taught * taught(said, lessons)
         if recipe.pull:
             loss = loss + recipe.pull * contrast(vectors.pop(), wanted[:, 1], repo[chosen].to(device))
         optimiser.zero_grad()

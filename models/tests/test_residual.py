@@ -158,6 +158,22 @@ def test_the_same_seed_gives_the_same_network(trained):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_a_pupil_is_drawn_to_the_mean_of_its_teachers(trained):
+    network, flows, labels, catalogue = trained
+    logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]]))
+    one, other = (residual.Said(part, part, *[None] * 3) for part in (logits, logits.flip(1)))
+    mean = residual.Said(*[torch.log((one.logits.exp() + other.logits.exp()) / 2)] * 2, *[None] * 3)
+    assert learn.taught(mean, [one, other]) < learn.taught(one, [one, other])
+    torch.testing.assert_close(learn.taught(one, [one, other]), learn.taught(other, [one, other]))
+
+    # Nothing but its teacher: no labels' loss, so what it knows is what it was told.
+    alone = replace(QUICK, taught=1.0, service_share=0.0, protocol_share=0.0, class_share=0.0)
+    pupil = learn.learn(flows, labels, catalogue, recipe=alone, seed=2, teachers=[network], say=lambda text: None)
+    strangers = make_flows(80, seed=9).packets
+    same = probabilities(pupil, strangers).argmax(1) == probabilities(network, strangers).argmax(1)
+    assert same.mean() > 0.9
+
+
 def test_cut_segments_keep_the_bytes_of_what_still_fits():
     packets = torch.as_tensor(make_flows(64).packets[:, :8]).clone()
     packets = torch.cat([packets, torch.zeros(64, 12, 6)], 1)

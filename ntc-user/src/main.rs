@@ -9,6 +9,11 @@ use ntc_user::{
     logs::{self, LogFormat},
 };
 
+/// musl's own gives each batch's memory back to the kernel, and takes it again for the next.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let cli = match config::parse(Cli::command(), std::env::args_os().collect()) {
         Ok(cli) => cli,

@@ -42,6 +42,7 @@ impl Sequence {
         }
         self.present |= bits;
         if end > self.elements.len() {
+            self.reserve(end);
             self.elements.resize(end, Element::default());
         }
         for packet in record.wire_packets() {
@@ -54,6 +55,14 @@ impl Sequence {
             };
         }
         true
+    }
+
+    /// Room for so many: most flows are short, and none has more than a sequence. Doubling would end at 32.
+    #[inline]
+    fn reserve(&mut self, places: usize) {
+        const FIRST: usize = 4;
+        let room = if places <= FIRST { FIRST } else { SEQUENCE_LENGTH.min(places.next_power_of_two()) };
+        self.elements.reserve_exact(room - self.elements.len());
     }
 
     /// The packets up to the first hole: the part that is surely the flow's beginning.

@@ -93,10 +93,19 @@ pub fn main(arguments: &Arguments) -> Result<()> {
 fn binary() -> Result<PathBuf> {
     let target = setup::musl();
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--package", "ntc-user", "--bin", "ntc", "--no-default-features"]);
+    cargo.args([
+        "build",
+        "--profile",
+        "small",
+        "--package",
+        "ntc-user",
+        "--bin",
+        "ntc",
+        "--no-default-features",
+    ]);
     workspace::run(cargo.args(["--target", &target]))?;
     let folder = workspace::target()?;
-    let (from, to) = (folder.join(target).join("release/ntc"), folder.join("small/ntc"));
+    let (from, to) = (folder.join(target).join("small/ntc"), folder.join("small/ntc"));
     fs::create_dir_all(folder.join("small"))?;
     fs::copy(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
     workspace::output(Command::new("strip").arg(&to))?;

@@ -49,7 +49,8 @@ const MAX_FLOWS: usize = (1 << 20) / 8 * 7;
 /// The live flows of one capture.
 pub struct FlowTable {
     rule: FlowRule,
-    flows: std::collections::HashMap<FlowKey, Live, foldhash::fast::RandomState>,
+    /// Boxed: the table doubles, and would otherwise hold all of them twice while it does.
+    flows: std::collections::HashMap<FlowKey, Box<Live>, foldhash::fast::RandomState>,
     packet: Packet,
     ledger: Ledger,
 }
@@ -94,7 +95,7 @@ impl FlowTable {
         let Self { rule, flows, packet, ledger, .. } = self;
         let begin = |ledger: &mut Ledger| {
             ledger.new_flows += 1;
-            Live { state: FlowState::begin(packet, now_ns, 0), sequence: Sequence::default() }
+            Box::new(Live { state: FlowState::begin(packet, now_ns, 0), sequence: Sequence::default() })
         };
         let live = match flows.entry(packet.key) {
             Entry::Vacant(vacant) => vacant.insert(begin(ledger)),
@@ -118,7 +119,8 @@ impl FlowTable {
 
     fn sweep(&mut self, now_ns: u64, ended: &mut impl FnMut(EndedFlow)) {
         let rule = self.rule;
-        let ends = |key: &FlowKey, live: &mut Live| live.state.over(key.protocol, now_ns, &rule).is_some();
+        let ends =
+            |key: &FlowKey, live: &mut Box<Live>| live.state.over(key.protocol, now_ns, &rule).is_some();
         for (key, live) in self.flows.extract_if(ends) {
             let end = live.state.over(key.protocol, now_ns, &rule).unwrap_or(End::Idle);
             ended(over(key, live, end));
@@ -137,7 +139,7 @@ impl FlowTable {
         let (_, &mut median, _) = latest.select_nth_unstable(middle);
         // Of equal times any will do, but some must go.
         let mut surplus = middle.max(1);
-        let goes = |_: &FlowKey, live: &mut Live| {
+        let goes = |_: &FlowKey, live: &mut Box<Live>| {
             let goes = live.state.last_ns <= median && surplus > 0;
             surplus -= usize::from(goes);
             goes
@@ -150,18 +152,19 @@ impl FlowTable {
 
     /// Ends all flows, in the order of their first packets: the capture is over.
     pub fn finish(&mut self, ended: &mut impl FnMut(EndedFlow)) {
-        let mut rest: Vec<_> = self.flows.drain().collect();
-        rest.sort_unstable_by(|(a_key, a), (b_key, b)| {
-            (a.state.start_ns, a_key).cmp(&(b.state.start_ns, b_key))
-        });
-        for (key, live) in rest {
-            let end = live.state.close_reason();
-            ended(over(key, live, end));
+        let mut rest: Vec<_> = self.flows.iter().map(|(key, live)| (live.state.start_ns, *key)).collect();
+        rest.sort_unstable();
+        for (_, key) in rest {
+            if let Some(live) = self.flows.remove(&key) {
+                let end = live.state.close_reason();
+                ended(over(key, live, end));
+            }
         }
     }
 }
 
-fn over(key: FlowKey, live: Live, end: End) -> EndedFlow {
+fn over(key: FlowKey, live: Box<Live>, end: End) -> EndedFlow {
+    let live = *live;
     let upper_is_source = live.state.flags & flow_flags::UPPER_IS_SOURCE != 0;
     let id = FlowId { key, start_ns: live.state.start_ns, upper_is_source };
     EndedFlow { id, state: live.state, sequence: live.sequence, end }

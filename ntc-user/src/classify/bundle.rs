@@ -1,11 +1,12 @@
 //! A model with all that it needs to be understood and checked: `model.onnx`, `model.toml` and `vectors.json`.
 
 use std::{
-    borrow::Cow,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
+use flate2::read::ZlibDecoder;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -16,22 +17,15 @@ use super::{
     vectors::Vectors,
 };
 
-/// A file of the bundle that is compiled into the binary.
-#[cfg(feature = "onnxruntime")]
+/// A file of the bundle that is compiled into the binary: `build.rs` says which.
 macro_rules! built_in {
     ($file:literal) => {
-        concat!("../../../models/residual-prior/", $file)
-    };
-}
-/// The same for slow routers.
-#[cfg(not(feature = "onnxruntime"))]
-macro_rules! built_in {
-    ($file:literal) => {
-        concat!("../../../models/residual-prior-small/", $file)
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../models/", env!("NTC_BUILT_IN"), "/", $file)
     };
 }
 
-const DEFAULT_ONNX: &[u8] = include_bytes!(built_in!("model.onnx"));
+/// The graph, packed with zlib.
+const DEFAULT_ONNX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.onnx.z"));
 const DEFAULT_TOML: &str = include_str!(built_in!("model.toml"));
 const DEFAULT_VECTORS: &[u8] = include_bytes!(built_in!("vectors.json"));
 
@@ -113,7 +107,7 @@ pub struct Bundle {
     /// What the model is.
     pub manifest: Manifest,
     /// The graph.
-    pub onnx: Cow<'static, [u8]>,
+    pub onnx: Vec<u8>,
     /// By which graph and runtime are checked.
     pub vectors: Vectors,
     /// Where it is from.
@@ -163,7 +157,7 @@ impl Bundle {
     /// # Errors
     /// None in a build whose tests passed.
     pub fn shipped() -> Result<Self, BundleError> {
-        Self::check("the built-in bundle", DEFAULT_TOML, Cow::Borrowed(DEFAULT_ONNX), DEFAULT_VECTORS)
+        Self::check("the built-in bundle", DEFAULT_TOML, unpacked(DEFAULT_ONNX), DEFAULT_VECTORS)
     }
 
     /// Reads a bundle's folder.
@@ -179,7 +173,7 @@ impl Bundle {
         let manifest =
             fs::read_to_string(&path).map_err(|source| BundleError::Read { path: path.clone(), source })?;
         let (graph, vectors) = (read("model.onnx")?, read("vectors.json")?);
-        let bundle = Self::check(&path.display().to_string(), &manifest, Cow::Owned(graph), &vectors)?;
+        let bundle = Self::check(&path.display().to_string(), &manifest, graph, &vectors)?;
         Ok(Self { place: Place::Folder(folder.to_path_buf()), ..bundle })
     }
 
@@ -188,17 +182,13 @@ impl Bundle {
     ///
     /// # Errors
     /// What does not fit.
-    pub fn check(
-        origin: &str,
-        manifest: &str,
-        onnx: Cow<'static, [u8]>,
-        vectors: &[u8],
-    ) -> Result<Self, BundleError> {
+    pub fn check(origin: &str, manifest: &str, onnx: Vec<u8>, vectors: &[u8]) -> Result<Self, BundleError> {
         let manifest = Manifest::parse(origin, manifest)?;
         let digest = &manifest.digest;
-        for (file, bytes, expected) in
-            [("model.onnx", &*onnx, &digest.onnx_sha256), ("vectors.json", vectors, &digest.vectors_sha256)]
-        {
+        for (file, bytes, expected) in [
+            ("model.onnx", &onnx[..], &digest.onnx_sha256),
+            ("vectors.json", vectors, &digest.vectors_sha256),
+        ] {
             let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             if !found.eq_ignore_ascii_case(expected) {
                 return Err(BundleError::Digest {
@@ -219,6 +209,14 @@ impl Bundle {
     }
 }
 
+/// What `build.rs` packed. Were it damaged, its digest would not be the manifest's.
+fn unpacked(packed: &[u8]) -> Vec<u8> {
+    // Told beforehand, so that there is never a second, half as long.
+    let mut bytes = Vec::with_capacity(env!("NTC_BUILT_IN_BYTES").parse().unwrap_or(0));
+    let _ = ZlibDecoder::new(packed).read_to_end(&mut bytes);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +224,7 @@ mod tests {
     fn refusal(from: &str, to: &str) -> String {
         assert!(DEFAULT_TOML.contains(from), "{from}");
         let text = DEFAULT_TOML.replacen(from, to, 1);
-        match Bundle::check("m.toml", &text, Cow::Borrowed(DEFAULT_ONNX), DEFAULT_VECTORS) {
+        match Bundle::check("m.toml", &text, unpacked(DEFAULT_ONNX), DEFAULT_VECTORS) {
             Ok(_) => panic!("{to} was taken"),
             Err(error) => error.to_string(),
         }
@@ -263,13 +261,13 @@ mod tests {
 
     #[test]
     fn other_files_than_the_manifests_are_refused() {
-        let check = |onnx: &'static [u8], vectors: &[u8]| {
-            Bundle::check("m.toml", DEFAULT_TOML, Cow::Borrowed(onnx), vectors)
-        };
-        assert!(check(DEFAULT_ONNX, DEFAULT_VECTORS).is_ok());
-        let said = check(&DEFAULT_ONNX[1..], DEFAULT_VECTORS).expect_err("another graph").to_string();
+        let check =
+            |onnx: &[u8], vectors: &[u8]| Bundle::check("m.toml", DEFAULT_TOML, onnx.to_vec(), vectors);
+        let onnx = unpacked(DEFAULT_ONNX);
+        assert!(check(&onnx, DEFAULT_VECTORS).is_ok());
+        let said = check(&onnx[1..], DEFAULT_VECTORS).expect_err("another graph").to_string();
         assert!(said.contains("model.onnx has SHA-256"), "{said}");
-        let said = check(DEFAULT_ONNX, b"{}").expect_err("other vectors").to_string();
+        let said = check(&onnx, b"{}").expect_err("other vectors").to_string();
         assert!(said.contains("vectors.json has SHA-256"), "{said}");
     }
 

@@ -1,5 +1,7 @@
 //! Convolution along one axis.
 
+use std::borrow::Cow;
+
 use super::{
     multiply::{multiply, turned},
     tensor::{Outcome, Tensor},
@@ -14,19 +16,29 @@ pub struct Convolution {
     pub stride: usize,
     /// Zeros before and behind.
     pub pads: (usize, usize),
+    /// The kernel is given with the channels of the result last.
+    pub turned: bool,
 }
 
 impl Convolution {
+    /// Turns the kernel once for all.
+    pub fn turn(&mut self, kernel: &Tensor) -> Outcome {
+        let [results, depth, width] = kernel.shape[..] else { return Err("only one axis is convolved") };
+        self.turned = true;
+        Ok(Tensor::float(vec![depth, width, results], turned(kernel.floats()?, results, depth * width)))
+    }
+
     /// Of flows with channels, by a kernel for each channel of the result.
     pub fn compute(&self, input: &Tensor, kernel: &Tensor, bias: Option<&Tensor>) -> Outcome {
-        let ([flows, channels, length], [results, depth, width]) = (&input.shape[..], &kernel.shape[..])
+        let (&[flows, channels, length], &[first, second, third]) = (&input.shape[..], &kernel.shape[..])
         else {
             return Err("only one axis is convolved");
         };
-        let (flows, channels, length, results, width) = (*flows, *channels, *length, *results, *width);
+        let (results, depth, width) =
+            if self.turned { (third, first, second) } else { (first, second, third) };
         let reach = (width.max(1) - 1) * self.dilation + 1;
         let padded = length + self.pads.0 + self.pads.1;
-        if *depth != channels || width == 0 || padded < reach {
+        if depth != channels || width == 0 || padded < reach {
             return Err("the kernel does not fit");
         }
         let places = (padded - reach) / self.stride + 1;
@@ -34,7 +46,9 @@ impl Convolution {
         if bias.is_some_and(|bias| bias.len() != results) {
             return Err("as many biases as channels are asked for");
         }
-        let (values, kernel) = (input.floats()?, turned(kernel.floats()?, results, channels * width));
+        let (values, kernel) = (input.floats()?, kernel.floats()?);
+        let kernel: Cow<'_, [f32]> =
+            if self.turned { kernel.into() } else { turned(kernel, results, channels * width).into() };
         // Flow by flow, so that the unrolled values stay in the cache.
         let mut unrolled = vec![0.0; places * channels * width];
         let mut sums = vec![0.0; places * results];

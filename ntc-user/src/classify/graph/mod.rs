@@ -56,6 +56,12 @@ struct Step {
     last: Vec<usize>,
 }
 
+impl Step {
+    fn refused(&self, what: &'static str) -> GraphError {
+        GraphError::Operands { operator: self.kind.clone(), node: self.name.clone(), what }
+    }
+}
+
 /// A graph that is ready to be computed.
 #[derive(Debug)]
 pub struct Graph {
@@ -88,8 +94,28 @@ impl Graph {
                 graph.push(node)?;
             }
         }
+        graph.turn_constants()?;
         graph.free_early();
         Ok(graph)
+    }
+
+    /// Turns matrices of weights once, not for each batch.
+    fn turn_constants(&mut self) -> Result<(), GraphError> {
+        for step in &mut self.steps {
+            let Some(&Some(place)) = step.operands.get(1) else { continue };
+            let Some((_, constant)) = self.constants.iter().find(|(of, _)| *of == place) else { continue };
+            let turned = step.operator.turn(constant).map_err(|what| step.refused(what))?;
+            if let Some(turned) = turned {
+                let name = format!("{} turned for {}", place, step.name);
+                let next = self.places.len();
+                let place = *self.places.entry(name).or_insert(next);
+                self.constants.push((place, Arc::new(turned)));
+                step.operands[1] = Some(place);
+            }
+        }
+        let asked = |place| self.steps.iter().any(|step| step.operands.contains(&Some(place)));
+        self.constants.retain(|(place, _)| asked(*place));
+        Ok(())
     }
 
     fn push(&mut self, node: Node) -> Result<(), GraphError> {
@@ -138,11 +164,7 @@ impl Graph {
         for step in &self.steps {
             let operand = |place: &Option<usize>| place.and_then(|place| values[place].as_deref());
             let operands: Vec<_> = step.operands.iter().map(operand).collect();
-            let result = step.operator.compute(&operands).map_err(|what| GraphError::Operands {
-                operator: step.kind.clone(),
-                node: step.name.clone(),
-                what,
-            })?;
+            let result = step.operator.compute(&operands).map_err(|what| step.refused(what))?;
             for place in step.last.iter().filter(|place| **place != output) {
                 values[*place] = None;
             }

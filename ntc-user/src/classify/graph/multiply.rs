@@ -1,5 +1,7 @@
 //! Products of matrices, which take most of the time.
 
+use std::borrow::Cow;
+
 use super::tensor::{Outcome, Tensor};
 
 /// Rows and columns of a block whose sums are held in registers: eight of AVX.
@@ -77,6 +79,17 @@ pub fn turned(a: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     out
 }
 
+/// A matrix, its rows and columns, perhaps turned.
+fn matrix(tensor: &Tensor, turn: bool) -> Outcome<(Cow<'_, [f32]>, usize, usize)> {
+    let [rows, columns] = tensor.shape[..] else { return Err("a matrix is asked for") };
+    let values = tensor.floats()?;
+    Ok(if turn {
+        (turned(values, rows, columns).into(), columns, rows)
+    } else {
+        (values.into(), rows, columns)
+    })
+}
+
 /// `alpha * a * b + beta * c`, each perhaps turned.
 #[derive(Debug)]
 pub struct Gemm {
@@ -91,17 +104,15 @@ pub struct Gemm {
 }
 
 impl Gemm {
+    /// Turns b once for all.
+    pub fn turn(&mut self, b: &Tensor) -> Outcome {
+        let (values, rows, columns) = matrix(b, self.turn_b)?;
+        self.turn_b = false;
+        Ok(Tensor::float(vec![rows, columns], values.into_owned()))
+    }
+
     /// Computes it.
     pub fn compute(&self, a: &Tensor, b: &Tensor, c: Option<&Tensor>) -> Outcome {
-        let matrix = |tensor: &Tensor, turn: bool| -> Outcome<(Vec<f32>, usize, usize)> {
-            let [rows, columns] = tensor.shape[..] else { return Err("a matrix is asked for") };
-            let values = tensor.floats()?;
-            Ok(if turn {
-                (turned(values, rows, columns), columns, rows)
-            } else {
-                (values.to_vec(), rows, columns)
-            })
-        };
         let ((a, m, k), (b, depth, n)) = (matrix(a, self.turn_a)?, matrix(b, self.turn_b)?);
         if k != depth {
             return Err("matrices do not go together");

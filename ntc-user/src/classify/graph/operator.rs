@@ -109,6 +109,15 @@ impl Operator {
         })
     }
 
+    /// The second operand as the operator works with it, where it is a constant: turned already from here on.
+    pub fn turn(&mut self, constant: &Tensor) -> Outcome<Option<Tensor>> {
+        match self {
+            Self::Conv(convolution) => convolution.turn(constant).map(Some),
+            Self::Gemm(gemm) if gemm.turn_b => gemm.turn(constant).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Its result.
     pub fn compute(&self, operands: &[Option<&Tensor>]) -> Outcome {
         let given = |number: usize| operands.get(number).copied().flatten();
@@ -175,7 +184,9 @@ fn convolution(node: &Node) -> Result<Convolution, GraphError> {
         Some(_) => None,
     };
     match (single("dilations"), single("strides"), pads, node.whole("group").unwrap_or(1)) {
-        (Some(dilation), Some(stride), Some(pads), 1) => Ok(Convolution { dilation, stride, pads }),
+        (Some(dilation), Some(stride), Some(pads), 1) => {
+            Ok(Convolution { dilation, stride, pads, turned: false })
+        }
         _ => Err(GraphError::Unknown("Conv of this form".to_owned())),
     }
 }
