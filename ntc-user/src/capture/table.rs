@@ -102,7 +102,7 @@ impl FlowTable {
             Entry::Occupied(occupied) => {
                 let live = occupied.into_mut();
                 if let Some(end) = live.state.ended_before(packet, now_ns, rule) {
-                    ended(over(packet.key, std::mem::replace(live, begin(ledger)), end));
+                    ended(over(packet.key, *std::mem::replace(live, begin(ledger)), end));
                 }
                 live
             }
@@ -123,7 +123,7 @@ impl FlowTable {
             |key: &FlowKey, live: &mut Box<Live>| live.state.over(key.protocol, now_ns, &rule).is_some();
         for (key, live) in self.flows.extract_if(ends) {
             let end = live.state.over(key.protocol, now_ns, &rule).unwrap_or(End::Idle);
-            ended(over(key, live, end));
+            ended(over(key, *live, end));
         }
     }
 
@@ -146,7 +146,7 @@ impl FlowTable {
         };
         for (key, live) in self.flows.extract_if(goes) {
             let end = if live.state.closed_ns == 0 { End::Evicted } else { live.state.close_reason() };
-            ended(over(key, live, end));
+            ended(over(key, *live, end));
         }
     }
 
@@ -157,14 +157,13 @@ impl FlowTable {
         for (_, key) in rest {
             if let Some(live) = self.flows.remove(&key) {
                 let end = live.state.close_reason();
-                ended(over(key, live, end));
+                ended(over(key, *live, end));
             }
         }
     }
 }
 
-fn over(key: FlowKey, live: Box<Live>, end: End) -> EndedFlow {
-    let live = *live;
+fn over(key: FlowKey, live: Live, end: End) -> EndedFlow {
     let upper_is_source = live.state.flags & flow_flags::UPPER_IS_SOURCE != 0;
     let id = FlowId { key, start_ns: live.state.start_ns, upper_is_source };
     EndedFlow { id, state: live.state, sequence: live.sequence, end }
