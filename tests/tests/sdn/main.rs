@@ -96,7 +96,7 @@ fn single_out(site: &Site) -> anyhow::Result<u64> {
 
     // The telephones' first calls bring the labels, and these the entries.
     speak()?;
-    let entered = until("the calls' entries", Duration::from_secs(10), || {
+    let entered = until("the calls' entries", Duration::from_secs(20), || {
         Ok((site.counted()?.0 == ENTRIES).then_some(()))
     });
     entered.with_context(|| format!("{:?}", site.switch.entries()))?;
