@@ -35,7 +35,6 @@ VARIANTS = {
     "generated traffic": {**FREQUENT, "generated": 0.2},
     "rare services, generated traffic": {"generated": 0.2},
     "taught": {**FREQUENT, "taught": 1.0},
-    "taught, rare services too": {"taught": 1.0},
     "small": {**FREQUENT, "shape": "small"},
     "small, rare services too": {"shape": "small"},
     "twice as long": {**FREQUENT, "epochs": 60},

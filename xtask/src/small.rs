@@ -93,17 +93,8 @@ pub fn main(arguments: &Arguments) -> Result<()> {
 fn binary() -> Result<PathBuf> {
     let target = setup::musl();
     let mut cargo = workspace::cargo();
-    cargo.args([
-        "build",
-        "--profile",
-        "small",
-        "--package",
-        "ntc-user",
-        "--bin",
-        "ntc",
-        "--no-default-features",
-    ]);
-    workspace::run(cargo.args(["--target", &target]))?;
+    cargo.args(["build", "--profile", "small", "--no-default-features", "--target", &target]);
+    workspace::run(cargo.args(["--package", "ntc-user", "--bin", "ntc"]))?;
     let folder = workspace::target()?;
     let (from, to) = (folder.join(target).join("small/ntc"), folder.join("small/ntc"));
     fs::create_dir_all(folder.join("small"))?;

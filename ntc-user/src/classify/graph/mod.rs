@@ -94,28 +94,8 @@ impl Graph {
                 graph.push(node)?;
             }
         }
-        graph.turn_constants()?;
         graph.free_early();
         Ok(graph)
-    }
-
-    /// Turns matrices of weights once, not for each batch.
-    fn turn_constants(&mut self) -> Result<(), GraphError> {
-        for step in &mut self.steps {
-            let Some(&Some(place)) = step.operands.get(1) else { continue };
-            let Some((_, constant)) = self.constants.iter().find(|(of, _)| *of == place) else { continue };
-            let turned = step.operator.turn(constant).map_err(|what| step.refused(what))?;
-            if let Some(turned) = turned {
-                let name = format!("{} turned for {}", place, step.name);
-                let next = self.places.len();
-                let place = *self.places.entry(name).or_insert(next);
-                self.constants.push((place, Arc::new(turned)));
-                step.operands[1] = Some(place);
-            }
-        }
-        let asked = |place| self.steps.iter().any(|step| step.operands.contains(&Some(place)));
-        self.constants.retain(|(place, _)| asked(*place));
-        Ok(())
     }
 
     fn push(&mut self, node: Node) -> Result<(), GraphError> {
@@ -127,7 +107,21 @@ impl Graph {
         };
         let result = self.place(result);
         let name = node.results.into_iter().next().unwrap_or_default();
-        self.steps.push(Step { operator, kind: node.kind, name, operands, result, last: Vec::new() });
+        let mut step = Step { operator, kind: node.kind, name, operands, result, last: Vec::new() };
+        self.turn(&mut step)?;
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// Turns a matrix of weights once, not for each batch. Constants come before the nodes that ask for them.
+    fn turn(&mut self, step: &mut Step) -> Result<(), GraphError> {
+        let Some(&Some(place)) = step.operands.get(1) else { return Ok(()) };
+        let Some((_, constant)) = self.constants.iter().find(|(of, _)| *of == place) else { return Ok(()) };
+        if let Some(turned) = step.operator.turn(constant).map_err(|what| step.refused(what))? {
+            let place = self.place(&format!("{place} turned for {}", step.name));
+            self.constants.push((place, Arc::new(turned)));
+            step.operands[1] = Some(place);
+        }
         Ok(())
     }
 
@@ -136,7 +130,7 @@ impl Graph {
         *self.places.entry(name.to_owned()).or_insert(next)
     }
 
-    /// Notes after which step a value is no longer asked for.
+    /// Notes after which step a value is no longer asked for, and drops constants that no step asks for.
     fn free_early(&mut self) {
         let mut seen = vec![false; self.places.len()];
         for step in self.steps.iter_mut().rev() {
@@ -146,6 +140,7 @@ impl Graph {
                 }
             }
         }
+        self.constants.retain(|(place, _)| seen[*place]);
     }
 
     /// Computes an output from an input.
