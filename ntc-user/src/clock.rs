@@ -1,10 +1,17 @@
 //! The kernel's clocks.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// `CLOCK_MONOTONIC` in ns: the clock of `bpf_ktime_get_ns`, by which live flows are stamped.
 pub fn monotonic_ns() -> u64 {
     ns(ClockId::Monotonic)
+}
+
+/// Processor time of the calling thread: what its work takes, whoever else wants the processor.
+pub fn thread_time() -> Duration {
+    Duration::from_nanos(ns(ClockId::ThreadCPUTime))
 }
 
 /// From `CLOCK_MONOTONIC` to Unix time, by the distance between the two clocks. It is kept while the clocks run alike, so

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ntc_common::{flow::FlowState, key::FlowKey, label::Label, limits::MAX_CLASSES};
+use slotmap::{DefaultKey as Slot, SlotMap};
 
 /// A labelled flow.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,10 @@ impl Default for Sums {
 /// All labelled flows, by key.
 #[derive(Debug, Default)]
 pub struct Mirror {
-    entries: BTreeMap<FlowKey, Entry>,
+    slots: BTreeMap<FlowKey, Slot>,
+    /// One piece, which a flood of new flows fills and leaves as it is for the next: in a tree's nodes they would be
+    /// twice the memory, which comes and goes with the flows.
+    entries: SlotMap<Slot, Entry>,
     sums: Sums,
     /// Looks at all labels, the present one included.
     looks: u32,
@@ -97,7 +101,7 @@ impl Mirror {
 
     /// Flows that the present look has not found.
     pub fn missing(&self) -> Vec<FlowKey> {
-        self.entries.iter().filter(|(_, entry)| entry.look != self.looks).map(|(key, _)| *key).collect()
+        self.range(None).filter(|(_, entry)| entry.look != self.looks).map(|(key, _)| *key).collect()
     }
 
     /// Takes over what map and table hold for a key now; tells what changed, a flow that took another's place first.
@@ -110,15 +114,19 @@ impl Mirror {
     ) {
         // A label that is not this flow's is about to go.
         let found = found.filter(|(label, state)| label.start_ns == state.start_ns);
-        if let Some(known) = self.entries.get(&key)
+        let mut slot = self.slots.get(&key).copied();
+        if let Some(over) = slot
+            && let Some(known) = self.entries.get(over)
             && found.is_none_or(|(label, _)| label.start_ns != known.label.start_ns)
         {
             tell(Change::Ended, known);
-            self.entries.remove(&key);
+            self.slots.remove(&key);
+            self.entries.remove(over);
+            slot = None;
         }
         let Some((label, state)) = found else { return };
         let bytes = state.bytes.iter().sum();
-        match self.entries.get_mut(&key) {
+        match slot.and_then(|slot| self.entries.get_mut(slot)) {
             Some(known) => {
                 let was = std::mem::replace(&mut known.label, label);
                 known.state = state;
@@ -135,7 +143,7 @@ impl Mirror {
                     Entry { label, state, bits_per_s: 0, measured_ns: since, measured_bytes: 0, look };
                 entry.measure(bytes, now_ns);
                 tell(Change::New, &entry);
-                self.entries.insert(key, entry);
+                self.slots.insert(key, self.entries.insert(entry));
             }
         }
     }
@@ -147,14 +155,15 @@ impl Mirror {
 
     /// A flow.
     pub fn get(&self, key: &FlowKey) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(*self.slots.get(key)?)
     }
 
     /// Flows behind `after`, by key.
     pub fn range(&self, after: Option<&FlowKey>) -> impl Iterator<Item = (&FlowKey, &Entry)> {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range::<FlowKey, _>((from, Bound::Unbounded))
+        let slots = self.slots.range::<FlowKey, _>((from, Bound::Unbounded));
+        slots.filter_map(|(key, slot)| Some((key, self.entries.get(*slot)?)))
     }
 
     /// How many flows there are.

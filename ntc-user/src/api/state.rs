@@ -50,6 +50,9 @@ pub const SUBSCRIBERS: usize = 64;
 const LOOK: Duration = Duration::from_secs(1);
 /// A look at all flows takes at most one in so many parts of one processor's time.
 const SHARE: u32 = 20;
+/// Labels that give way to others are known until the next look, which is at once where they are more than one in so
+/// many of the map's places.
+const SPARE: usize = 4;
 /// Entries that are changed before readers are let in.
 const CHUNK: usize = 512;
 
@@ -271,6 +274,11 @@ impl Live {
         self.label_capacity
     }
 
+    /// Whether so many labels came since the last look that the mirror would outgrow the map.
+    fn is_crowded(&self) -> bool {
+        self.mirror().len() > self.label_capacity + self.label_capacity / SPARE
+    }
+
     /// How full the tables were at the last look.
     pub fn taken(&self) -> Taken {
         Taken { flows: self.flows.load(Ordering::Relaxed), labels: self.labelled.load(Ordering::Relaxed) }
@@ -337,13 +345,13 @@ pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
         if let Some(key) = key {
             live.refresh(key, &shared.log, unix_time);
         }
-        if Instant::now() >= next {
-            let start = Instant::now();
+        if Instant::now() >= next || live.is_crowded() {
+            let start = clock::thread_time();
             write(&shared.unix_time).follow();
             if let Err(error) = live.look(&mut batch, &shared.log, unix_time) {
                 tracing::warn!(%error, "labels cannot be read: the API tells of those that it knows");
             }
-            next = Instant::now() + LOOK.max(start.elapsed() * SHARE);
+            next = Instant::now() + LOOK.max((clock::thread_time() - start) * SHARE);
         }
     }
 }

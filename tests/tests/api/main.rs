@@ -10,6 +10,8 @@ mod policy;
 mod roles;
 mod top;
 
+use std::thread;
+
 use anyhow::{Context as _, ensure};
 use ntc_tests::{
     http::Asker,
@@ -166,6 +168,27 @@ fn pages_have_each_flow_once_whatever_comes_and_goes() -> anyhow::Result<()> {
     ensure!(count("interface=r0")? == count("")?);
     let fastest = ask.get("/v1/flows?order=bytes&limit=3")?;
     ensure!(fastest["flows"].as_array().is_some_and(|flows| flows.len() == 3) && fastest["next"].is_null());
+    agent.stop()?;
+    Ok(())
+}
+
+#[test]
+fn labels_that_give_way_do_not_pile_up() -> anyhow::Result<()> {
+    let link = Link::new("api-crowd")?;
+    let agent = link.agent(&["--max-flows", "64"])?;
+    let ask = Asker::unix(&link);
+    let most = thread::scope(|scope| {
+        // Closed flows: each is asked about at once, and its label soon gives way to another's.
+        let sender = scope.spawn(|| (44_001..45_001).try_for_each(|port| link.first_packets(port, 8)));
+        let mut most = 0;
+        while !sender.is_finished() {
+            most = most.max(ask.get("/v1/flows?limit=1")?["total"].as_u64().context("no total")?);
+        }
+        sender.join().map_err(|_| anyhow::anyhow!("the sender died"))??;
+        anyhow::Ok(most)
+    })?;
+    // A quarter more than the map's places, and the one that shows it.
+    ensure!((48..=64 + 64 / 4 + 1).contains(&most), "{most} flows of a map with 64 places");
     agent.stop()?;
     Ok(())
 }
