@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import architectures, card, residual
+from . import architectures, card, products, residual
 from .data import FEATURES, SEQUENCE_LENGTH
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ UNITS_OF_FEATURES = ("port", "port", "bytes", "raw 16 bits", "microseconds", "0 
 
 def onnx_bytes(network, temperature):
     """The graph; no other package is needed for it."""
-    classifier = architectures.Classifier(network, temperature).cpu().eval()
+    classifier = architectures.Classifier(products.of(network), temperature).cpu().eval()
     options = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # PyTorch 2's other exporter unrolls the LSTM

@@ -151,6 +151,16 @@ def test_calibration_undoes_overconfidence(trained):
     assert after < before and (temperature > 0).all()
 
 
+@pytest.mark.parametrize("shape", residual.SHAPES)
+def test_onnx_runtime_and_pytorch_agree(trained, shape):
+    _, flows, labels, _ = trained
+    torch.manual_seed(1)
+    network = residual.ResidualPrior(len(labels), 10, residual.SHAPES[shape])
+    network.train()(torch.as_tensor(flows.packets[:64]))  # so that batch normalisation has statistics of its own
+    onnx = export.onnx_bytes(network.eval(), 1.7)
+    assert export.difference(onnx, network, 1.7, flows.packets) <= export.TOLERANCE
+
+
 def test_the_same_seed_gives_the_same_network(trained):
     network, flows, labels, catalogue = trained
     again = learn.learn(flows, labels, catalogue, recipe=QUICK, seed=1, say=lambda text: None)
