@@ -17,6 +17,7 @@ use ntc_tests::{
 use serde_json::Value;
 
 use crate::{
+    machine::on_all_processors,
     report::{Report, Row},
     rounds::Spread,
 };
@@ -44,7 +45,8 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     sender.veth("s0", &host, "h0")?;
     let pins = PinDir::new("bench-live");
     let most = (2 * MANY).to_string();
-    let mut agent = Agent::start(&host, &pins.0, &["--iface", "h0", "--max-flows", &most])?;
+    let start = || Agent::start(&host, &pins.0, &["--iface", "h0", "--max-flows", &most]);
+    let mut agent = on_all_processors(start)??;
     let process = agent.id();
     let idle_kib = memory_kib(process, "VmRSS")?;
 

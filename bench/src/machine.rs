@@ -69,6 +69,21 @@ impl Machine {
     }
 }
 
+/// Calls a function with all processors: what it starts keeps them.
+///
+/// # Errors
+/// The thread's processors cannot be changed.
+pub fn on_all_processors<T>(start: impl FnOnce() -> T) -> Result<T> {
+    let pinned = sched_getaffinity(None)?;
+    let mut all = CpuSet::new();
+    // The kernel leaves out those that are not there.
+    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+    sched_setaffinity(None, &all)?;
+    let started = start();
+    sched_setaffinity(None, &pinned)?;
+    Ok(started)
+}
+
 impl std::fmt::Display for Machine {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

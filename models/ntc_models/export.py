@@ -31,9 +31,10 @@ INPUT, OUTPUT = "packets", "probabilities"
 UNITS_OF_FEATURES = ("port", "port", "bytes", "raw 16 bits", "microseconds", "0 or 1")
 
 
-def onnx_bytes(network, temperature):
+def onnx_bytes(network, temperature, by_products=True):
     """The graph; no other package is needed for it."""
-    classifier = architectures.Classifier(products.of(network), temperature).cpu().eval()
+    network = products.of(network) if by_products else network
+    classifier = architectures.Classifier(network, temperature).cpu().eval()
     options = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # PyTorch 2's other exporter unrolls the LSTM
