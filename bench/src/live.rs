@@ -50,9 +50,11 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     let process = agent.id();
     let idle_kib = memory_kib(process, "VmRSS")?;
 
-    let (cpu, start) = (cpu_seconds(process)?, Instant::now());
+    let (cpu, before, start) = (cpu_seconds(process)?, stolen()?, Instant::now());
     let Labelled { us: mut decided, behind, mut stats } = label(&mut agent, &sender, 0, FLOWS)?;
     let share = (cpu_seconds(process)? - cpu) / start.elapsed().as_secs_f64();
+    let [stolen, all] = stolen()?;
+    let stolen = (stolen - before[0]) / (all - before[1]).max(1.0);
     ensure!(!decided.is_empty(), "no flow was labelled; the last statistics: {stats}");
     let labelled = decided.len() as f64;
     let late = decided.iter().filter(|us| **us >= 10_000.0).count() as f64;
@@ -70,6 +72,7 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     ));
     report.rows.push(Row::new("  sender behind its plan at most, ms", one(behind.as_secs_f64() * 1e3)));
     report.rows.push(Row::new("  agent's processor time, % of one", one(100.0 * share)));
+    report.rows.push(Row::new("  the hypervisor took, % of all processors", one(100.0 * stolen)));
 
     // Flows that do not come to an end: the agent holds their sequences.
     let sent = sender.enter(|| steady(FLOWS, MANY, MANY_PER_SECOND, MANY_PACKETS))?;
@@ -200,4 +203,12 @@ fn cpu_seconds(process: u32) -> Result<f64> {
     let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat")?;
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
     Ok(ticks / TICKS_PER_SECOND)
+}
+
+/// Time of all processors since the start, in ticks: what the hypervisor took (proc(5), `steal`), and all.
+fn stolen() -> Result<[f64; 2]> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields = stat.lines().next().context("/proc/stat")?.split_whitespace().skip(1).take(8);
+    let ticks = fields.map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
+    Ok([*ticks.last().context("/proc/stat")?, ticks.iter().sum()])
 }

@@ -23,8 +23,8 @@ pub enum Format {
 pub enum TextWriter<W: Write> {
     /// For people.
     Table(W),
-    /// One flow a line.
-    Json(W),
+    /// One flow a line, put together first: a row is dozens of pieces.
+    Json(W, Vec<u8>),
     /// With a header.
     Csv(Box<csv::Writer<W>>),
 }
@@ -59,7 +59,7 @@ impl<W: Write> TextWriter<W> {
     /// Those of the writer.
     pub fn new(format: Format, mut out: W) -> io::Result<Self> {
         Ok(match format {
-            Format::Json => Self::Json(out),
+            Format::Json => Self::Json(out, Vec::new()),
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
                 writer.write_record(CSV_HEADER)?;
@@ -82,9 +82,11 @@ impl<W: Write> TextWriter<W> {
     /// Those of the writer.
     pub fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
         match self {
-            Self::Json(out) => {
-                serde_json::to_writer(&mut *out, row)?;
-                out.write_all(b"\n")
+            Self::Json(out, line) => {
+                line.clear();
+                serde_json::to_writer(&mut *line, row)?;
+                line.push(b'\n');
+                out.write_all(line)
             }
             Self::Csv(writer) => {
                 let (source, destination) = (row.id.source(), row.id.destination());
@@ -139,7 +141,7 @@ impl<W: Write> TextWriter<W> {
     /// Those of the writer.
     pub fn finish(&mut self) -> io::Result<()> {
         match self {
-            Self::Json(out) | Self::Table(out) => out.flush(),
+            Self::Json(out, _) | Self::Table(out) => out.flush(),
             Self::Csv(writer) => writer.flush(),
         }
     }

@@ -31,7 +31,7 @@ fn every_endpoint_answers_about_live_traffic() -> anyhow::Result<()> {
     let mut agent = link.agent(&[])?;
     let ask = Asker::unix(&link);
     link.first_packets(41_001, 5)?;
-    let label = agent.until(of_port(41_001))?;
+    let label = agent.until(|event| of_port(41_001)(event) && event["packets"] == 5)?;
 
     ensure!(ask.ask("/healthz", &[])?.body == "ok\n" && ask.ask("/readyz", &[])?.body == "ready\n");
     let page =
