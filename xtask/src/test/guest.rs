@@ -37,7 +37,7 @@ const TESTS: &[(&str, &[&str])] = &[
 /// An emulated processor is slow; on the machine's own kernel all packets of the corpus are compared.
 const PARITY_EVERY: (&str, &str) = ("NTC_PARITY_EVERY", "40");
 /// The guest is ended after so many seconds. It takes a quarter of that where it has two processors for itself.
-const LIMIT_S: u32 = 900;
+const LIMIT_S: u32 = 1500;
 
 /// What names of tests begin with here.
 pub fn prefix() -> String {
