@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use ntc_common::limits::SEQUENCE_LENGTH;
 use ntc_user::{
     classify::{Bundle, Model, library},
+    clock::thread_time,
     features::{FEATURES, FLOW_VALUES},
 };
 use ort::{session::Session, value::TensorRef};
@@ -75,7 +76,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let mut cpu = latencies.clone();
         let spreads = interleaved(rounds, latencies.len(), |row| {
             let batch = BATCHES[row / 2];
-            let (start, cpu_before) = (Instant::now(), cpu_seconds());
+            let (start, cpu_before) = (Instant::now(), thread_time());
             for values in features.chunks_exact(batch * FLOW_VALUES) {
                 let call = Instant::now();
                 if row % 2 == 0 {
@@ -86,7 +87,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
                 }
                 latencies[row].push(call.elapsed().as_secs_f64() * 1e6);
             }
-            cpu[row].push(FLOWS as f64 / (cpu_seconds() - cpu_before));
+            cpu[row].push(FLOWS as f64 / (thread_time() - cpu_before).as_secs_f64());
             Ok(FLOWS as f64 / start.elapsed().as_secs_f64())
         })?;
         let cpu: Vec<f64> = cpu.into_iter().map(|rounds| Spread::of(rounds).median).collect();
@@ -106,12 +107,6 @@ pub fn measure(rounds: usize) -> Result<Report> {
         }
     }
     Ok(report)
-}
-
-/// Processor time of this thread.
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Every folder under `models/` that is a bundle.

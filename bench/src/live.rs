@@ -45,15 +45,15 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     sender.veth("s0", &host, "h0")?;
     let pins = PinDir::new("bench-live");
     let most = (2 * MANY).to_string();
-    let start = || Agent::start(&host, &pins.0, &["--iface", "h0", "--max-flows", &most]);
-    let mut agent = on_all_processors(start)??;
+    let mut agent =
+        on_all_processors(|| Agent::start(&host, &pins.0, &["--iface", "h0", "--max-flows", &most]))??;
     let process = agent.id();
     let idle_kib = memory_kib(process, "VmRSS")?;
 
-    let (cpu, before, start) = (cpu_seconds(process)?, stolen()?, Instant::now());
+    let (cpu, before, start) = (cpu_seconds(process)?, processor_ticks()?, Instant::now());
     let Labelled { us: mut decided, behind, mut stats } = label(&mut agent, &sender, 0, FLOWS)?;
     let share = (cpu_seconds(process)? - cpu) / start.elapsed().as_secs_f64();
-    let [stolen, all] = stolen()?;
+    let [stolen, all] = processor_ticks()?;
     let stolen = (stolen - before[0]) / (all - before[1]).max(1.0);
     ensure!(!decided.is_empty(), "no flow was labelled; the last statistics: {stats}");
     let labelled = decided.len() as f64;
@@ -206,7 +206,7 @@ fn cpu_seconds(process: u32) -> Result<f64> {
 }
 
 /// Time of all processors since the start, in ticks: what the hypervisor took (proc(5), `steal`), and all.
-fn stolen() -> Result<[f64; 2]> {
+fn processor_ticks() -> Result<[f64; 2]> {
     let stat = fs::read_to_string("/proc/stat")?;
     let fields = stat.lines().next().context("/proc/stat")?.split_whitespace().skip(1).take(8);
     let ticks = fields.map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;

@@ -331,6 +331,7 @@ fn tell(log: &Log, key: FlowKey, unix_time: UnixTime) -> impl FnMut(Change, &Ent
 pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
     let mut batch = Batch::default();
     let mut next = Instant::now();
+    let mut readable = true;
     loop {
         let key = match keys.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(key) => Some(key),
@@ -345,10 +346,13 @@ pub fn follow(shared: &Shared, keys: &Receiver<FlowKey>) {
         if let Some(key) = key {
             live.refresh(key, &shared.log, unix_time);
         }
-        if Instant::now() >= next || live.is_crowded() {
+        // A map that cannot be read is not asked at once for each label that comes.
+        if Instant::now() >= next || readable && live.is_crowded() {
             let start = clock::thread_time();
             write(&shared.unix_time).follow();
-            if let Err(error) = live.look(&mut batch, &shared.log, unix_time) {
+            let looked = live.look(&mut batch, &shared.log, unix_time);
+            readable = looked.is_ok();
+            if let Err(error) = looked {
                 tracing::warn!(%error, "labels cannot be read: the API tells of those that it knows");
             }
             next = Instant::now() + LOOK.max((clock::thread_time() - start) * SHARE);
