@@ -17,7 +17,7 @@ use ntc_tests::{
 use serde_json::Value;
 
 use crate::{
-    machine::on_all_processors,
+    machine::{ARITHMETIC, arithmetic, on_all_processors},
     report::{Report, Row},
     rounds::Spread,
 };
@@ -30,6 +30,8 @@ const FLOWS: u32 = FLOWS_PER_SECOND * SECONDS;
 const FLOW_PACKETS: u32 = 24;
 /// Between two packets of a flow.
 const GAP: Duration = Duration::from_millis(5);
+/// The machine is watched alone for so long.
+const ALONE: Duration = Duration::from_secs(10);
 /// Live flows when memory is read, their packets, and new ones a second.
 const MANY: u32 = 65_536;
 const MANY_PACKETS: u32 = 2;
@@ -41,6 +43,8 @@ const MANY_PER_SECOND: u32 = 5_000;
 /// The agent could not be started, or labels did not come.
 pub fn measure(_rounds: usize) -> Result<Report> {
     let mut report = Report::new("live", "as each row says, one run");
+    let name = format!("the machine alone: {} ms of arithmetic, us", ARITHMETIC.as_millis());
+    report.rows.push(times(name, arithmetic(ALONE)));
     let (sender, host) = (Namespace::new()?, Namespace::new()?);
     sender.veth("s0", &host, "h0")?;
     let pins = PinDir::new("bench-live");
@@ -51,20 +55,13 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     let idle_kib = memory_kib(process, "VmRSS")?;
 
     let (cpu, before, start) = (cpu_seconds(process)?, processor_ticks()?, Instant::now());
-    let Labelled { us: mut decided, behind, mut stats } = label(&mut agent, &sender, 0, FLOWS)?;
+    let Labelled { us: decided, behind, mut stats } = label(&mut agent, &sender, 0, FLOWS)?;
     let share = (cpu_seconds(process)? - cpu) / start.elapsed().as_secs_f64();
     let [stolen, all] = processor_ticks()?;
     let stolen = (stolen - before[0]) / (all - before[1]).max(1.0);
     ensure!(!decided.is_empty(), "no flow was labelled; the last statistics: {stats}");
     let labelled = decided.len() as f64;
-    let late = decided.iter().filter(|us| **us >= 10_000.0).count() as f64;
-    let percentile = percentiles(&mut decided);
-    let times = Spread { median: percentile(50), lowest: percentile(0), highest: percentile(100) };
-    report.rows.push(
-        Row::new(format!("{FLOWS_PER_SECOND} new flows/s: 20th packet to label, us"), times)
-            .with("p99", percentile(99))
-            .with("over 10 ms %", 100.0 * late / labelled),
-    );
+    report.rows.push(times(format!("{FLOWS_PER_SECOND} new flows/s: 20th packet to label, us"), decided));
     let one = |value: f64| Spread::of(vec![value]);
     report.rows.push(Row::new(
         "  labelled when complete, of the flows, %",
@@ -104,6 +101,14 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     report.notes.push(format!("The agent's last statistics: {stats}"));
     agent.stop()?;
     Ok(report)
+}
+
+/// A row of times in µs, of which there may not be none.
+fn times(name: String, mut us: Vec<f64>) -> Row {
+    let late = us.iter().filter(|us| **us >= 10_000.0).count() as f64 / us.len() as f64;
+    let percentile = percentiles(&mut us);
+    let spread = Spread { median: percentile(50), lowest: percentile(0), highest: percentile(100) };
+    Row::new(name, spread).with("p99", percentile(99)).with("over 10 ms %", 100.0 * late)
 }
 
 /// How flows were labelled.

@@ -1,6 +1,10 @@
 //! The machine that the figures are of.
 
-use std::fs;
+use std::{
+    fs,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -83,6 +87,32 @@ pub fn on_all_processors<T>(start: impl FnOnce() -> T) -> Result<T> {
     sched_setaffinity(None, &pinned)?;
     Ok(started)
 }
+
+/// How long the same piece of arithmetic takes, over and over for `lasting`: µs, for each [`ARITHMETIC`] that passed, as
+/// somebody meets it who comes at any time. A machine that keeps its speed takes [`ARITHMETIC`]; what takes longer, no
+/// program on it can help.
+pub fn arithmetic(lasting: Duration) -> Vec<f64> {
+    let piece = |steps: u64| {
+        let start = Instant::now();
+        let mut word = black_box(1u64);
+        (0..steps).for_each(|_| word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        black_box(word);
+        start.elapsed()
+    };
+    let quickest = (0..100).map(|_| piece(10_000)).min().unwrap_or_default();
+    let steps = (10_000.0 * ARITHMETIC.as_secs_f64() / quickest.as_secs_f64().max(1e-9)) as u64;
+    let start = Instant::now();
+    let mut us = Vec::new();
+    while start.elapsed() < lasting {
+        let took = piece(steps);
+        let passed = (took.as_secs_f64() / ARITHMETIC.as_secs_f64()).round().max(1.0) as usize;
+        us.extend(std::iter::repeat_n(took.as_secs_f64() * 1e6, passed));
+    }
+    us
+}
+
+/// About what a batch of questions takes.
+pub const ARITHMETIC: Duration = Duration::from_millis(1);
 
 impl std::fmt::Display for Machine {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,14 +3,14 @@
 use std::{io::Write, sync::Arc};
 
 use parquet::{
-    basic::{Compression, ZstdLevel},
+    basic::{Compression, Encoding, ZstdLevel},
     data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type, Int64Type},
     errors::ParquetError,
     file::{
-        properties::WriterProperties,
+        properties::{EnabledStatistics, WriterProperties},
         writer::{SerializedFileWriter, SerializedRowGroupWriter},
     },
-    schema::parser::parse_message_type,
+    schema::{parser::parse_message_type, types::ColumnPath},
 };
 
 use super::Row;
@@ -40,6 +40,9 @@ const FLOW_COLUMNS: &str = "
     required group gap_ns (LIST) { repeated group list { required int64 element (INTEGER(64,false)); } }
     required group tcp_flags (LIST) { repeated group list { required int32 element (INTEGER(8,false)); } }
 ";
+
+/// Columns of times, which rise: told by their differences they take less room and time than in a dictionary.
+const TIMES: [&str; 2] = ["first_ts_ns", "last_ts_ns"];
 
 const LABEL_COLUMNS: &str = "
     required binary service (UTF8);
@@ -184,10 +187,16 @@ impl<W: Write + Send> ParquetWriter<W> {
     pub fn new(out: W, labelled: bool) -> Result<Self, ParquetError> {
         let labels = if labelled { LABEL_COLUMNS } else { "" };
         let schema = parse_message_type(&format!("message flow {{ {FLOW_COLUMNS} {labels} }}"))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-            .set_created_by(concat!("ntc ", env!("CARGO_PKG_VERSION")).into())
-            .build();
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_created_by(concat!("ntc ", env!("CARGO_PKG_VERSION")).into());
+        for column in TIMES.map(ColumnPath::from) {
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+        let properties = properties.build();
         let file = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties))?;
         Ok(Self { file, columns: Columns::default() })
     }
