@@ -14,17 +14,7 @@ use ntc_user::{
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// What is larger is a mapping of its own, which goes back to the kernel when it is freed. glibc's own bound grows with
-/// each that is (mallopt(3), `M_MMAP_THRESHOLD`), and then large pieces leave holes between small ones that stay.
-#[cfg(target_env = "gnu")]
-const OWN_MAPPING: libc::c_int = 1 << 20;
-
 fn main() -> ExitCode {
-    #[cfg(target_env = "gnu")]
-    for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
-        // SAFETY: no other thread is there yet, and the call takes two numbers.
-        unsafe { libc::mallopt(parameter, OWN_MAPPING) };
-    }
     let cli = match config::parse(Cli::command(), std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
