@@ -48,7 +48,8 @@ def run(wanted, corpus, workshop):
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
         recipe, more = folds.variant(variant_of(name)), {}
-        parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more) for split in folds.SPLITS]
+        share = folds.LEARNING_CURVE.get(name, 1.0)
+        parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more, share) for split in folds.SPLITS]
         table = folds.port_table(parts)
         seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
         crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST) for seed in seeds]
@@ -63,8 +64,9 @@ def run(wanted, corpus, workshop):
                                                                  catalogue)) for one in crossed]
         rows = folds.figures(said, parts, catalogue)
         result = {"variant": name, "changed": folds.VARIANTS.get(name, {}), "digest": digest,
-                  "data_sha256": corpus.flows.digest(), **more, "mean": folds.mean_over_folds(rows), "folds": rows,
-                  "above_port_table": lead(said, table, parts, catalogue)}
+                  "data_sha256": corpus.flows.digest(),
+                  "repositories": [len(set(part.seen.repo)) for part in parts], **more,
+                  "mean": folds.mean_over_folds(rows), "folds": rows, "above_port_table": lead(said, table, parts, catalogue)}
         folds.FOLDER.mkdir(parents=True, exist_ok=True)
         path.write_text(study.dense(runs.rounded(result, 4)) + "\n", encoding="utf-8")
         one = result["mean"]["all"]["protocol"]

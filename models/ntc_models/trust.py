@@ -104,7 +104,7 @@ def write(corpus, workshop):
              "## Other paths", paths_table(pooled),
              "## What it confuses", confusions(wanted, guess, repos, off_port),
              "## By fold", fold_table(said, parts, catalogue),
-             "## What each idea brings", ablation_table(found), *beside_baselines(found), *of_seeds(found)]
+             "## What each idea brings", ablation_table(found), *beside_baselines(found), *learning_curve(found), *of_seeds(found)]
     path = FOLDER / "figures.md"
     path.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
     return [*written, path]
@@ -228,6 +228,24 @@ def beside_baselines(found):
             report.table(["baseline", "protocol", "service", "class"], rows)] if rows else []
 
 
+def learning_curve(found):
+    """What more repositories bring."""
+    rows = []
+    for name, share in {**folds.LEARNING_CURVE, "half as long": 1.0}.items():
+        if "repositories" in found.get(name, {}):
+            mean = found[name]["mean"]
+            one = mean["all"]["protocol"]
+            seen = found[name]["repositories"]
+            rows.append([f"{share:.0%}", f"{min(seen)} to {max(seen)}", f"{one['known_flows']:.0f}",
+                         f"{one['accuracy']:.3f}, {one['macro_f1']:.3f}",
+                         f"{one['off_port_accuracy']:.3f} of {one['off_port_flows']:.0f}",
+                         f"{mean['no-ports']['protocol']['accuracy']:.3f}",
+                         f"{mean['other-port']['protocol']['accuracy']:.3f}"])
+    return ["## With fewer repositories", "Means of the folds, trained half as long, on a share of the repositories that are "
+            "not held out.", report.table(["seen", "repositories", "known flows", "accuracy, macro F1", "off-port",
+                                           "without ports", "random port"], rows)] if len(rows) > 1 else []
+
+
 def of_seeds(found):
     """The recipe again from other beginnings."""
     if ablation.THREE not in found:
@@ -244,6 +262,8 @@ def ablation_table(found):
     """Means of the folds, of every variant that has a result."""
     rows = []
     for name, result in found.items():
+        if name in folds.LEARNING_CURVE:
+            continue
         mean = result["mean"]
         every = mean["all"]
         no_ports, early = (mean.get(asked, {}).get("protocol") for asked in ("no-ports", "first-5"))

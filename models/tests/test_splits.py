@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import make_flows
-from ntc_models import data, splits
+from ntc_models import data, folds, splits
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,14 @@ def test_the_folds_by_repository_are_a_partition(many):
     held_out = [splits.make(name, many).held_out for name in names]
     assert (np.sum(held_out, axis=0) == 1).all()
     assert not splits.make("all", many).held_out.any()
+
+
+def test_fewer_repositories_are_some_of_the_more_and_all_is_all(many):
+    quarter, half, whole = (folds.some_of(many, share) for share in (0.25, 0.5, 1.0))
+    assert set(quarter.repo) < set(half.repo) < set(many.repo)
+    assert (len(set(quarter.repo)), len(set(half.repo))) == (15, 30)
+    assert all((many.repo == name).sum() == (half.repo == name).sum() for name in set(half.repo))
+    assert whole.digest() == many.digest()
 
 
 def test_another_split_than_the_kept_one_is_refused(many, tmp_path):
