@@ -19,7 +19,7 @@ use ntc_user::api::listen::socket_of;
 use serde_json::Value;
 
 use crate::{
-    live::{label, memory_kib, percentiles, steady},
+    live::{label, memory_kib, steady, times},
     report::{Report, Row},
     rounds::Spread,
 };
@@ -92,11 +92,6 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     let mut agent = Agent::start(&host, &pins.0, &["--iface", "h0", "--max-flows", &room])?;
     let (process, socket) = (agent.id(), socket_of(&pins.0));
     let mib = |field: &str| Ok::<_, anyhow::Error>(memory_kib(process, field)? as f64 / 1024.0);
-    let row = |name: String, mut values: Vec<f64>| {
-        let percentile = percentiles(&mut values);
-        let spread = Spread { median: percentile(50), lowest: percentile(0), highest: percentile(100) };
-        Row::new(name, spread).with("p99", percentile(99))
-    };
 
     sender.enter(|| steady(0, FLOWS, FLOWS_PER_SECOND, 2))?;
     let mut ask = Asker::connect(&socket)?;
@@ -110,7 +105,7 @@ pub fn measure(_rounds: usize) -> Result<Report> {
     }
     let memory = mib("VmRSS")?;
     let quiet = label(&mut agent, &sender, FLOWS, TIMED)?.us;
-    report.rows.push(row("20th packet to label, nobody asks, us".into(), quiet));
+    report.rows.push(times("20th packet to label, nobody asks, us".into(), quiet));
 
     let (stop, live, bytes) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| -> Result<()> {
@@ -128,12 +123,14 @@ pub fn measure(_rounds: usize) -> Result<Report> {
             while agent.event()?.context("the agent ended")?["event"] != "stats" {}
         }
         let snapshot = begin.elapsed().as_secs_f64() * 1e3;
-        report.rows.push(row(
+        report.rows.push(times(
             format!("first page of /v1/flows, {SUBSCRIBERS} subscribers, ms"),
             ask.times(PAGES, |_| "/v1/flows".into())?,
         ));
         ensure!(ask.get(&lookup(1))?["status"] == "labelled", "the lookup finds its flow");
-        report.rows.push(row(format!("lookup, {SUBSCRIBERS} subscribers, ms"), ask.times(LOOKUPS, lookup)?));
+        report
+            .rows
+            .push(times(format!("lookup, {SUBSCRIBERS} subscribers, ms"), ask.times(LOOKUPS, lookup)?));
         let (stop, socket) = (&stop, &socket);
         let asking = scope.spawn(move || -> Result<u64> {
             let (mut ask, mut asked) = (Asker::connect(socket)?, 0);
@@ -145,7 +142,7 @@ pub fn measure(_rounds: usize) -> Result<Report> {
             Ok(asked)
         });
         let busy = label(&mut agent, &sender, FLOWS + TIMED, TIMED)?.us;
-        report.rows.push(row(
+        report.rows.push(times(
             format!("20th packet to label, {SUBSCRIBERS} subscribers and 200 lookups/s, us"),
             busy,
         ));

@@ -88,6 +88,9 @@ pub fn on_all_processors<T>(start: impl FnOnce() -> T) -> Result<T> {
     Ok(started)
 }
 
+/// About what a batch of questions takes.
+pub const ARITHMETIC: Duration = Duration::from_millis(1);
+
 /// How long the same piece of arithmetic takes, over and over for `lasting`: µs, for each [`ARITHMETIC`] that passed, as
 /// somebody meets it who comes at any time. A machine that keeps its speed takes [`ARITHMETIC`]; what takes longer, no
 /// program on it can help.
@@ -110,9 +113,6 @@ pub fn arithmetic(lasting: Duration) -> Vec<f64> {
     }
     us
 }
-
-/// About what a batch of questions takes.
-pub const ARITHMETIC: Duration = Duration::from_millis(1);
 
 impl std::fmt::Display for Machine {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

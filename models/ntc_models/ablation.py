@@ -66,7 +66,8 @@ def run(wanted, corpus, workshop):
         result = {"variant": name, "changed": folds.VARIANTS.get(name, {}), "digest": digest,
                   "data_sha256": corpus.flows.digest(),
                   "repositories": [len(set(part.seen.repo)) for part in parts], **more,
-                  "mean": folds.mean_over_folds(rows), "folds": rows, "above_port_table": lead(said, table, parts, catalogue)}
+                  "mean": folds.mean_over_folds(rows), "folds": rows,
+                  "above_port_table": lead(said, table, parts, catalogue)}
         folds.FOLDER.mkdir(parents=True, exist_ok=True)
         path.write_text(study.dense(runs.rounded(result, 4)) + "\n", encoding="utf-8")
         one = result["mean"]["all"]["protocol"]

@@ -101,7 +101,9 @@ class Fold:
         others = flows[~held_out]
         self.name, self.seen, self.held_out = name, some_of(others, share), flows[held_out]
         self.labels = vocabulary(self.seen, catalogue, recipe, more)
-        self.port_labels = {level: table(self.held_out) for level, table in ports.tables(others).items()}
+        tables = ports.tables(others)
+        self.port_labels = {level: table(self.held_out) for level, table in tables.items()}
+        self.port_confidence = tables["protocol"].confidence(self.held_out)
 
     def asked(self):
         """The held-out flows as they are, without ports, on a random server port, and cut short."""
@@ -239,8 +241,8 @@ def port_table(folds):
     """The baseline's answers, in the form of `answers`; None where the table is silent."""
     found = []
     for fold in folds:
-        confidence = ports.tables(fold.seen)["protocol"].confidence(fold.held_out)
-        found.append(evaluate.Answers(*(fold.port_labels[level] for level in evaluate.LEVELS), confidence, confidence))
+        labels = (fold.port_labels[level] for level in evaluate.LEVELS)
+        found.append(evaluate.Answers(*labels, fold.port_confidence, fold.port_confidence))
     return {"all": found}
 
 

@@ -104,7 +104,8 @@ def write(corpus, workshop):
              "## Other paths", paths_table(pooled),
              "## What it confuses", confusions(wanted, guess, repos, off_port),
              "## By fold", fold_table(said, parts, catalogue),
-             "## What each idea brings", ablation_table(found), *beside_baselines(found), *learning_curve(found), *of_seeds(found)]
+             "## What each idea brings", ablation_table(found), *beside_baselines(found), *learning_curve(found),
+             *of_seeds(found)]
     path = FOLDER / "figures.md"
     path.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
     return [*written, path]
