@@ -1,6 +1,6 @@
 """What each idea brings, by repository: `models/ablation/`, one small file a variant, and the table of all.
 
-    variants    `folds.VARIANTS`: the recipe, and half as long without one of its ideas; and no trust fitted
+    variants    `folds.VARIANTS`: the recipe, and shorter ones without one of its ideas; and no trust fitted
     three networks  the mean of what three seeds say, and the figures of each
     baselines   the port table, LightGBM on the raw input, LightGBM started from the port prior
 """
@@ -38,7 +38,7 @@ def file_of(name):
 
 def run(wanted, corpus, workshop):
     """Does the variants that have no result of this recipe, code and data yet."""
-    catalogue = corpus.catalogue
+    catalogue, of_default = corpus.catalogue, None
     for name in names():
         if wanted and not any(fnmatch.fnmatch(name, pattern) for pattern in wanted):
             continue
@@ -51,13 +51,15 @@ def run(wanted, corpus, workshop):
         share = folds.LEARNING_CURVE.get(name, 1.0)
         parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more, share) for split in folds.SPLITS]
         table = folds.port_table(parts)
-        seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
-        crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST) for seed in seeds]
-        said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)
         if name in BASELINES:
-            of_default, said = said, BASELINES[name](parts, catalogue)
+            said = BASELINES[name](parts, catalogue)
+            of_default = of_default or folds.answers(
+                folds.Crossed(recipe, folds.SEEDS[0], parts, workshop).probabilities, parts, catalogue, ("all",))
             more = {"default_above": lead(of_default, said, parts, catalogue)}
         else:
+            seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
+            crossed = [folds.Crossed(recipe, seed, parts, workshop, name != folds.NO_TRUST) for seed in seeds]
+            said = folds.answers(lambda place, asked: folds.mean_of(crossed, place, asked), parts, catalogue)
             more = {"trust": crossed[0].final[0].tolist(), "temperatures": crossed[0].final[1].tolist()}
         if name == THREE:
             more["seeds"] = [folds.mean_over_folds(folds.figures(folds.answers(one.probabilities, parts, catalogue), parts,

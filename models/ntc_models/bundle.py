@@ -68,6 +68,7 @@ def make_residual(name, out, corpus, workshop):
     probability = train.probabilities(train.logits_of(network, flows.packets, "cpu"), 1.0)
     evaluation = {"folds": strangers, "port_table": table, "interval": evaluate.interval(wanted, guess, repos),
                   "answered": {"share": float(given.mean()), "accuracy": evaluate.mean((wanted == guess)[given])}}
+    of_more = {"generated_flows": len(workshop.more), "generated_sha256": workshop.more.digest()} if recipe.generated else {}
     quantised = None
     if name == INT8:
         # Convolutions of 8 bits take two thirds of the time of such products.
@@ -82,7 +83,8 @@ def make_residual(name, out, corpus, workshop):
         method="trust in ports, and a temperature by state of the ports and number of packets, in the graph: fitted "
                "on repositories not trained on", min_confidence=least, flows=flows,
         training={"recipe": RESIDUAL[name][1], "judged_by": RESIDUAL[name][0],
-                  "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), "seed": seed, "trust": [round(float(value), 4) for value in crossed.final[0]],
+                  "judged_labels": [len(part.labels) for part in parts], **learn.describe(recipe), **of_more, "seed": seed,
+                  "trust": [round(float(value), 4) for value in crossed.final[0]],
                   "temperatures": [round(float(value), 4) for value in crossed.final[1]]},
         evaluation=evaluation, by_protocol=folds.by_protocol(wanted, guess), text=card.card_of_residual,
         quantised=quantised)

@@ -64,6 +64,9 @@ def card(manifest, by_protocol=()):
     return "\n\n".join(parts) + "\n"
 
 
+GENERATED = ("{generated:.0%} of the draws in training are of {generated_flows} flows between servers and clients that were set up for it "
+             "(`cargo xtask generate`; digest `{generated_sha256}`). They are no evidence for ports, and how frequent a service is "
+             "among them is not learnt.")
 EIGHT_BITS = ("Convolutions and products are computed in 8 bits. On the flows of the training data {service:.2%} of the services "
               "and {protocol:.2%} of the protocols are those of the same network in floats, whose figures follow.")
 
@@ -92,7 +95,7 @@ def card_of_residual(manifest, by_protocol):
         "**By repository**: five networks, each asked about the fifth of the repositories (people, networks) that it has "
         "not seen; the mean of the five folds, over flows whose label the network knows. Each was trained as the "
         "shipped one, which is trained on all, so no figure is its own; only the shipped one also knows services with "
-        "3 to 9 flows from two repositories, whose ports it goes by. *Off-port*: where the port table of the "
+        "3 to 9 flows from two sources, whose ports it goes by. *Off-port*: where the port table of the "
         "repositories seen is wrong or silent. Macro F1 is over labels with 5 flows or more.",
         "\n".join(rows),
         f"95% interval of protocol accuracy when repositories are drawn anew, all folds together: "
@@ -114,11 +117,12 @@ def card_of_residual(manifest, by_protocol):
         "by nDPI's payload inspection (nfstream 6.6), at most 300 flows of one label in one capture. A flow's prior "
         f"leaves its own repository out. Recipe and seed are in `model.toml`. Digest of the training data: "
         f"`{manifest['digest']['training_data_sha256']}`.",
+        *([GENERATED.format(**training)] if training["generated"] else []),
         "## Limits",
         "- Labels are nDPI's own, unchecked by a second tool. Rare labels often come from one capture.\n"
         "- Test-suite, industrial and malware captures are over-represented, today's web is under-represented.\n"
-        "- A service with fewer than 10 labelled flows, or fewer than 3 where two repositories have it, is not in the "
-        "vocabulary and cannot be answered.\n"
+        "- A service with fewer than 10 labelled flows, or fewer than 3 where two repositories, or one and the generated "
+        "traffic, have it, is not in the vocabulary and cannot be answered.\n"
         "- `DNS.*` is one service: who asks is in the payload. Applications inside TLS and QUIC are mostly guessed "
         "from sizes; trust the protocol rather than the application.\n"
         "- docs/model.md says when to trust an answer.",

@@ -199,17 +199,19 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
 
     import onnxruntime
 
-    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9}
+    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9, "generated": 0.2}
     for name in (folds.DEFAULT, folds.SHIPPED):
         monkeypatch.setitem(folds.VARIANTS, name, quick)
     corpus = runs.Corpus.of(make_flows(480, seed=4, repositories=60), services)
-    workshop = folds.Workshop(services, tmp_path / "work", lambda text: None)
+    workshop = folds.Workshop(services, tmp_path / "work", lambda text: None, make_flows(40, seed=5))
     bundle.make_residual("residual-prior", tmp_path / "residual-prior", corpus, workshop)
     manifest = tomllib.loads((tmp_path / "residual-prior" / "model.toml").read_text())
     assert manifest["model"]["architecture"] == "residual-prior"
     assert manifest["evaluation"]["all"]["protocol"]["flows"] == 480
     assert manifest["evaluation"]["folds"]["no-ports"]["protocol"]["accuracy"] <= 1
-    assert "By protocol" in (tmp_path / "residual-prior" / "card.md").read_text()
+    assert manifest["training"]["generated_flows"] == 40
+    card = (tmp_path / "residual-prior" / "card.md").read_text()
+    assert "By protocol" in card and manifest["training"]["generated_sha256"] in card
     session = onnxruntime.InferenceSession((tmp_path / "residual-prior" / "model.onnx").read_bytes(),
                                            providers=["CPUExecutionProvider"])
     for batch in (corpus.flows.packets[:1], corpus.flows.packets[:33]):
@@ -227,3 +229,26 @@ def test_rare_services_need_two_repositories(services):
     alone = flows[few]
     alone.repo[alone.service == "TLS.Google"] = "one/alone"
     assert "TLS.Google" not in folds.vocabulary(alone, services, learn.Recipe(confirmed=3))
+    # Generated traffic is another source, for recipes that draw of it.
+    assert "TLS.Google" not in folds.vocabulary(alone, services, learn.Recipe(confirmed=3), flows)
+    assert "TLS.Google" in folds.vocabulary(alone, services, learn.Recipe(confirmed=3, generated=0.2), flows)
+
+
+def test_how_frequent_services_are_in_generated_traffic_is_not_learnt(services):
+    """Two services that look alike, and generated flows that are all of one: people's captures have as many of both."""
+    def alike(flows):
+        packets = flows.packets.copy()
+        packets[:, :, PAYLOAD] = np.where(flows.length[:, None] > np.arange(20), 100, 0)
+        packets[:, :, [SRC_PORT, DST_PORT]] = np.where(packets[:, :, PAYLOAD, None] > 0, 40_000, 0)
+        return replace(flows, packets=packets)
+
+    flows = make_flows(400, seed=6)
+    flows = alike(flows[np.isin(flows.service.astype(str), ["HTTP", "TLS"])])
+    other = make_flows(400, seed=7)
+    other = alike(other[other.service == "HTTP"])
+    said = {}
+    for label_shift in (True, False):
+        recipe = replace(QUICK, epochs=16, learning_rate=0.02, generated=0.5, label_shift=label_shift)
+        network = learn.learn(flows, ["HTTP", "TLS"], services, recipe=recipe, seed=1, more=other, say=lambda text: None)
+        said[label_shift] = probabilities(network, learn.without_ports(flows.packets))[:, 0].mean()
+    assert abs(said[True] - 0.5) < 0.1 and said[False] > 0.7, said
