@@ -10,7 +10,8 @@ pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
+        // What was waited for has no id any more: another may have it.
+        if let (Ok(None), Some(pid)) = (self.0.try_wait(), Pid::from_raw(self.0.id() as i32)) {
             // Gone already: as good.
             let _ = kill_process(pid, Signal::TERM);
         }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use ntc_tests::{
     agent::binary,
     link::{Link, of_port},
+    running::Running,
 };
 
 /// Reads on until the text is there; gives what was read.
@@ -32,15 +33,17 @@ fn top_shows_flows_takes_keys_and_leaves() -> anyhow::Result<()> {
     let label = agent.until(of_port(45_001))?;
     let top =
         format!("stty rows 24 cols 80; exec {} top --pin-dir {}", binary()?.display(), link.pins.0.display());
-    let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--command", &top, "/dev/null"])
-        .env("TERM", "xterm-256color")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("script")?;
+    let mut child = Running(
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &top, "/dev/null"])
+            .env("TERM", "xterm-256color")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("script")?,
+    );
     let (mut keys, mut screen) =
-        (child.stdin.take().context("stdin")?, child.stdout.take().context("stdout")?);
+        (child.0.stdin.take().context("stdin")?, child.0.stdout.take().context("stdout")?);
     let (sender, chunks) = channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 65_536];
@@ -72,14 +75,10 @@ fn top_shows_flows_takes_keys_and_leaves() -> anyhow::Result<()> {
     keys.write_all(b"q")?;
     let deadline = Instant::now() + Duration::from_secs(10);
     let status = loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = child.0.try_wait()? {
             break status;
         }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            anyhow::bail!("it does not leave");
-        }
+        ensure!(Instant::now() < deadline, "it does not leave");
         std::thread::sleep(Duration::from_millis(20));
     };
     ensure!(status.success(), "{status}");
