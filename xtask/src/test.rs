@@ -7,7 +7,7 @@ use std::{
     env, fs,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Read, Write},
     process::{Command, ExitCode, Stdio},
-    sync::Mutex,
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +27,10 @@ const SKIPPED_TESTS: &str = "NTC_SKIPPED_TESTS";
 /// What lines of libtest begin with that name a test, but for the one that adds up.
 const TEST: &[u8] = b"test ";
 const TEST_RESULT: &[u8] = b"test result";
+
+/// How long what a runner said last is waited for after it ended. More does not come where it left nothing running, and a
+/// program that it left would hold its output for ever.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The step that runs in the guest.
 const GUEST: &str = "Rust tests under Linux 6.1 (guest)";
@@ -121,24 +125,36 @@ fn watch(command: &mut Command, runner: Runner, prefix: &str, tally: &mut Tally)
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("could not start `{line}`"))?;
+    let (sender, lines) = channel();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let tally = Mutex::new(tally);
-    let note = |line: &str| {
-        if let Ok(mut tally) = tally.lock() {
-            tally.note(runner, line);
-        }
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| pass_on(stdout, io::stdout(), prefix, &note));
-        scope.spawn(|| pass_on(stderr, io::stderr(), prefix, &note));
+    thread::spawn({
+        let (prefix, sender) = (prefix.to_owned(), sender.clone());
+        move || pass_on(stdout, io::stdout(), &prefix, &sender)
     });
+    let prefix = prefix.to_owned();
+    thread::spawn(move || pass_on(stderr, io::stderr(), &prefix, &sender));
+    let mut deadline = None;
+    loop {
+        if deadline.is_none() && child.try_wait()?.is_some() {
+            deadline = Some(Instant::now() + LAST_WORDS);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            eprintln!("xtask: `{line}` has ended and left something running that holds its output");
+            break;
+        }
+        match lines.recv_timeout(LAST_WORDS / 10) {
+            Ok(said) => tally.note(runner, &said),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
     let status = child.wait()?;
     ensure!(status.success(), "`{line}` failed: {status}");
     Ok(())
 }
 
-/// Copies line by line; what is not UTF-8 is shown as it can be. Ends with the pipe.
-fn pass_on(from: Option<impl Read>, mut to: impl Write, prefix: &str, note: &impl Fn(&str)) {
+/// Copies line by line, and sends each; what is not UTF-8 is sent as it can be. Ends with the pipe.
+fn pass_on(from: Option<impl Read>, mut to: impl Write, prefix: &str, lines: &Sender<String>) {
     let Some(from) = from else { return };
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -148,7 +164,8 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, prefix: &str, note: &imp
         }
         // A reader that has gone (`| head`) does not stop the tests.
         let _ = to.write_all(&line).and_then(|()| to.flush());
-        note(String::from_utf8_lossy(&line).trim_end());
+        // Who no longer listens has seen the runner end.
+        let _ = lines.send(String::from_utf8_lossy(&line).trim_end().to_owned());
         line.clear();
     }
 }
@@ -169,4 +186,29 @@ fn report(steps: &[Step], tally: &Tally) -> ExitCode {
     }
     println!("{}", tally.line());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // In pytest's words: this test's own runner reads along, and takes libtest's for results.
+
+    #[test]
+    fn what_a_test_left_running_does_not_hold_up_the_summary() {
+        let said = "echo '3 passed, 1 skipped in 0.12s'; sleep 60 &";
+        let (begin, mut tally) = (Instant::now(), Tally::default());
+        watch(Command::new("sh").args(["-c", said]), Runner::Pytest, "", &mut tally).unwrap();
+        assert_eq!(tally.line(), "3 passed, 0 failed, 1 skipped");
+        assert!(begin.elapsed() < Duration::from_secs(40), "it waited for what was left running");
+    }
+
+    #[test]
+    fn a_runner_that_fails_is_told_with_all_that_it_said() {
+        let said = "echo '2 failed, 1 passed in 0.10s'; exit 1";
+        let mut tally = Tally::default();
+        let result = watch(Command::new("sh").args(["-c", said]), Runner::Pytest, "", &mut tally);
+        assert!(result.unwrap_err().to_string().contains("failed: exit status: 1"));
+        assert_eq!(tally.line(), "1 passed, 2 failed, 0 skipped");
+    }
 }
