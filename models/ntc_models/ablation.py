@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from . import baselines, evaluate, folds, runs, study
+from . import baselines, calibrate, evaluate, folds, runs, study
 from .ports import PortEvidence, Prior
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -42,12 +42,13 @@ def run(wanted, corpus, workshop):
     for name in names():
         if wanted and not any(fnmatch.fnmatch(name, pattern) for pattern in wanted):
             continue
-        digest = runs.settings_digest([folds.code(), name, corpus.flows.digest(), folds.VARIANTS[folds.DEFAULT],
-                                       folds.SEEDS, folds.VARIANTS.get(name)])
+        recipe, more = folds.variant(variant_of(name)), {}
+        digest = runs.settings_digest([folds.code(calibrate), name, corpus.flows.digest(), folds.VARIANTS[folds.DEFAULT],
+                                       folds.SEEDS, folds.VARIANTS.get(name),
+                                       *[workshop.more.digest()] * bool(recipe.generated)])
         path = file_of(name)
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] == digest:
             continue
-        recipe, more = folds.variant(variant_of(name)), {}
         share = folds.LEARNING_CURVE.get(name, 1.0)
         parts = [folds.Fold(split, corpus.flows, catalogue, recipe, workshop.more, share) for split in folds.SPLITS]
         table = folds.port_table(parts)

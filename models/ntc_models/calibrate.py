@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 
-from . import train
 from .learn import Truth
 from .residual import CELLS, Said, calibrated
 
@@ -26,23 +25,22 @@ class HeldOut:
     said: Said
     targets: torch.Tensor  # of service and protocol, -1 where unknown
     matrix: torch.Tensor  # [services, protocols]
-    weight: torch.Tensor
 
     @classmethod
     def of(cls, said, flows, labels, catalogue):
         truth = Truth(flows, labels, catalogue)
-        return cls(said, truth.targets, truth.matrices[1], torch.as_tensor(train.weights(flows)))
+        return cls(said, truth.targets, truth.matrices[1])
 
     def loss(self, trust, temperature):
-        """Sum of weighted negative log likelihoods, and of the weights."""
+        """Sum of negative log likelihoods, and how many flows they are of: all count alike, as a confidence is a share of flows."""
         log = torch.log_softmax(calibrated(self.said, trust, temperature), 1)
         log_protocol = torch.log(log.exp() @ self.matrix + 1e-9)
         service, protocol = self.targets[:, 0], self.targets[:, 1]
         each = -(1 - SERVICE_SHARE) * log_protocol.gather(1, protocol.clamp(min=0)[:, None])[:, 0]
         of_service = log.gather(1, service.clamp(min=0)[:, None])[:, 0]
         each = each - SERVICE_SHARE * of_service * (service >= 0)
-        weight = self.weight * (protocol >= 0)
-        return (each * weight).sum(), weight.sum()
+        known = protocol >= 0
+        return (each * known).sum(), known.sum()
 
 
 def fit(parts, with_trust=True):
@@ -55,7 +53,7 @@ def fit(parts, with_trust=True):
     def closure():
         optimiser.zero_grad()
         sums = [part.loss(trust, torch.exp(common + own)) for part in parts]
-        loss = sum(loss for loss, _ in sums) / sum(weight for _, weight in sums) + PULL * (own**2).mean()
+        loss = sum(loss for loss, _ in sums) / sum(count for _, count in sums) + PULL * (own**2).mean()
         loss.backward()
         return loss
 

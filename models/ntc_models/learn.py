@@ -30,7 +30,6 @@ class Recipe:
     pretraining: int = 0  # steps that guess hidden payload sizes of flows without labels
     taught: float = 0.0  # share of a loss towards what networks of other seeds say, on the mean
     generated: float = 0.0  # of the draws: flows of `cargo xtask generate`; no port evidence comes of them
-    label_shift: bool = True  # how frequent services are among those is not learnt
     unnamed: bool = True  # a label for each class's flows of protocols that are in no vocabulary
     draws: int = 18_000  # flows an epoch, drawn by their weights
     batch: int = 256
@@ -178,24 +177,6 @@ def pretrain(behaviour, packets, recipe, generator, device):
         optimiser.step()
 
 
-class LabelShift(nn.Module):
-    """What generated flows have on their logits in training, and nobody else: a bias for each service and state of the
-    ports. How frequent a service is among them is our choice, and says nothing of real networks (label shift: Lipton et
-    al. 2018); what a service looks like does.
-    """
-
-    def __init__(self, services):
-        super().__init__()
-        self.behaviour = nn.Parameter(torch.zeros(services))
-        self.both = nn.Parameter(torch.zeros(len(residual.PORT_STATES), services))
-
-    def forward(self, said, generated):
-        """`generated` [N] is 1 for such flows, 0 for others."""
-        state, there = said.cell // len(residual.TEMPERATURE_PACKETS), generated[:, None]
-        return said._replace(behaviour=said.behaviour + there * self.behaviour,
-                             logits=said.logits + there * self.both[state])
-
-
 def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), device="cpu", say=print):
     """A network of these flows, uncalibrated, ready to answer. `more` are flows of other origin, for the recipe's share
     of draws and for pretraining; `teachers` are networks of the same flows and labels.
@@ -214,7 +195,6 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     packets, targets = torch.as_tensor(flows.packets[usable]), truth.targets[usable]
     server_is_dst = torch.as_tensor(voters.server_is_dst(flows)[usable])
     repo = torch.as_tensor(np.unique(flows.repo.astype(str), return_inverse=True)[1][usable])
-    generated = torch.zeros(len(packets))
     if recipe.generated:
         more, known = known_of(more, labels, catalogue)
         rows = prior.row[prior.keys(more)].astype(int)
@@ -225,10 +205,8 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
         summary = torch.cat([summary, torch.as_tensor(prior.summary[rows])])
         server_is_dst = torch.cat([server_is_dst, torch.as_tensor(voters.server_is_dst(more))])
         repo = torch.cat([repo, torch.full((len(more),), -1)])
-        generated = torch.cat([generated, torch.ones(len(more))])
 
     network.to(device)
-    shift = LabelShift(len(labels)).to(device)
     teachers = [copy.deepcopy(teacher).to(device).eval() for teacher in teachers]
     if recipe.pretraining:
         pretrain(network.behaviour, packets, recipe, generator, device)
@@ -237,7 +215,6 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     truth.matrices = [matrix if matrix is None else matrix.to(device) for matrix in truth.matrices]
     decayed = [value for value in network.parameters() if value.dim() > 1]
     others = [value for value in network.parameters() if value.dim() == 1]
-    others += shift.parameters() if recipe.generated and recipe.label_shift else []
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": recipe.weight_decay},
                                    {"params": others, "weight_decay": 0.0}], lr=recipe.learning_rate)
     average = train.Average(network, recipe.average)
@@ -255,10 +232,9 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
         wanted = targets[chosen].to(device)
         shown = batch, (*own_prior, network.ports(batch)[2]), window_given.to(device)
         said = network.say(*shown)
-        shifted = shift(said, generated[chosen].to(device))
-        loss = truth.loss(shifted.logits, wanted, recipe)
+        loss = truth.loss(said.logits, wanted, recipe)
         if recipe.behaviour_share:
-            loss = loss + recipe.behaviour_share * truth.loss(shifted.behaviour, wanted, recipe)
+            loss = loss + recipe.behaviour_share * truth.loss(said.behaviour, wanted, recipe)
         if recipe.taught:
             with torch.no_grad():
                 lessons = [teacher.say(*shown) for teacher in teachers]

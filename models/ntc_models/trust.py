@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import torch
 
-from . import ablation, augment, calibrate, evaluate, folds, plots, report
+from . import ablation, augment, calibrate, evaluate, folds, plots, report, runs, train, unmet
 from .catalogue import MODELS
 from .data import GAP, SEQUENCE_LENGTH
 
@@ -102,6 +102,8 @@ def write(corpus, workshop):
                    "off-port": [accuracy(pooled[name], True) for name in BY_PACKETS]},
                   "packets seen", "accuracy, protocol level"),
              "## Other paths", paths_table(pooled),
+             "## Other implementations", *of_unmet(corpus, workshop, crossed.final, runs.least(
+                 confidence, right, train.pair_weights(repos, wanted))),
              "## What it confuses", confusions(wanted, guess, repos, off_port),
              "## By fold", fold_table(said, parts, catalogue),
              "## What each idea brings", ablation_table(found), *beside_baselines(found), *learning_curve(found),
@@ -186,6 +188,15 @@ def paths_table(pooled):
              f"{accuracy(columns, True):.3f}"]
             for name, columns in pooled.items() if name == "all" or name not in ASKED]
     return report.table(["flows", "accuracy", "macro F1", "off-port"], rows)
+
+
+def of_unmet(corpus, workshop, fit, least):
+    """Programs that the network has not met."""
+    rows = [[f"{kind} ports", name, flows, f"{right:.3f}", f"{sure:.3f}"]
+            for kind, name, flows, right, sure in unmet.judge(corpus, workshop, fit, least)]
+    return ["Generated flows of one pair of programs of each service that several speak, by a network trained on all others; "
+            f"answers below a confidence of {least:.3f} are not given.",
+            report.table(["on", "protocol", "flows", "right", "right and given"], rows)]
 
 
 def confusions(wanted, guess, repos, off_port):

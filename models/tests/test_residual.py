@@ -232,23 +232,3 @@ def test_rare_services_need_two_repositories(services):
     # Generated traffic is another source, for recipes that draw of it.
     assert "TLS.Google" not in folds.vocabulary(alone, services, learn.Recipe(confirmed=3), flows)
     assert "TLS.Google" in folds.vocabulary(alone, services, learn.Recipe(confirmed=3, generated=0.2), flows)
-
-
-def test_how_frequent_services_are_in_generated_traffic_is_not_learnt(services):
-    """Two services that look alike, and generated flows that are all of one: people's captures have as many of both."""
-    def alike(flows):
-        packets = flows.packets.copy()
-        packets[:, :, PAYLOAD] = np.where(flows.length[:, None] > np.arange(20), 100, 0)
-        packets[:, :, [SRC_PORT, DST_PORT]] = np.where(packets[:, :, PAYLOAD, None] > 0, 40_000, 0)
-        return replace(flows, packets=packets)
-
-    flows = make_flows(400, seed=6)
-    flows = alike(flows[np.isin(flows.service.astype(str), ["HTTP", "TLS"])])
-    other = make_flows(400, seed=7)
-    other = alike(other[other.service == "HTTP"])
-    said = {}
-    for label_shift in (True, False):
-        recipe = replace(QUICK, epochs=16, learning_rate=0.02, generated=0.5, label_shift=label_shift)
-        network = learn.learn(flows, ["HTTP", "TLS"], services, recipe=recipe, seed=1, more=other, say=lambda text: None)
-        said[label_shift] = probabilities(network, learn.without_ports(flows.packets))[:, 0].mean()
-    assert abs(said[True] - 0.5) < 0.1 and said[False] > 0.7, said

@@ -1,4 +1,4 @@
-"""SMTP: the standard library and smtpd. POP3: poplib. IMAP: imaplib, IMAPClient; twisted serves both."""
+"""SMTP: the standard library and smtpd, twisted. POP3: twisted, poplib. IMAP: imaplib, IMAPClient."""
 
 from . import main
 
@@ -28,6 +28,47 @@ def smtpd_server(work):
     asyncore.loop()
 
 
+def twisted_smtp(work):
+    """Of a host name and a way of answering that are this round's."""
+    from twisted.internet import defer, protocol, reactor
+    from twisted.mail import smtp
+    from zope.interface import implementer
+
+    @implementer(smtp.IMessage)
+    class Message:
+        def lineReceived(self, line):
+            pass
+
+        def eomReceived(self):
+            return defer.succeed(work.pick(None, f"queued as {work.word()}"))
+
+        def connectionLost(self):
+            pass
+
+    @implementer(smtp.IMessageDelivery)
+    class Delivery:
+        def receivedHeader(self, *_):
+            return b"Received: here"
+
+        def validateFrom(self, _, origin):
+            return origin
+
+        def validateTo(self, _):
+            return Message
+
+    host = work.pick("mx", "mail.example.net", f"{work.word()}.{work.word()}.example.org").encode()
+    kind = work.pick(smtp.ESMTP, smtp.ESMTP, smtp.SMTP)
+
+    def session():
+        server = kind()
+        server.host, server.delivery, server.MAX_LENGTH = host, Delivery(), 1_000_000
+        return server
+
+    factory = protocol.Factory.forProtocol(session)
+    reactor.listenTCP(work.port, factory, interface=work.host)
+    reactor.run()
+
+
 def smtplib_client(work):
     import smtplib
 
@@ -39,8 +80,10 @@ def smtplib_client(work):
 
 
 def twisted_pop3(work):
+    from twisted.cred import checkers, credentials, portal
     from twisted.internet import protocol, reactor
     from twisted.mail import pop3
+    from zope.interface import implementer
 
     class Box(pop3.Mailbox):
         messages = [letter(work).as_bytes() for _ in range(8)]
@@ -59,13 +102,44 @@ def twisted_pop3(work):
         def deleteMessage(self, index):
             pass
 
-    class Server(pop3.POP3):
-        def authenticateUserPASS(self, user, password):
-            from twisted.internet import defer
-            return defer.succeed((pop3.IMailbox, Box(), lambda: None))
+    @implementer(portal.IRealm)
+    class Realm:
+        def requestAvatar(self, *_):
+            return pop3.IMailbox, Box(), lambda: None
 
-    factory = protocol.Factory.forProtocol(Server)
-    reactor.listenTCP(work.port, factory, interface=work.host)
+    @implementer(pop3.IServerFactory)
+    class Factory(protocol.Factory):
+        """What it says that it can do, some of it this round's."""
+
+        challengers = {b"CRAM-MD5": credentials.CramMD5Credentials}
+        name, expires, delay = work.pick(b"twisted", work.word().encode()), work.pick(None, 30), work.pick(None, 2)
+
+        def cap_IMPLEMENTATION(self):
+            return self.name
+
+        def cap_EXPIRE(self):
+            if self.expires is None:
+                raise NotImplementedError
+            return self.expires
+
+        def cap_LOGIN_DELAY(self):
+            if self.delay is None:
+                raise NotImplementedError
+            return self.delay
+
+        def perUserExpiration(self):
+            return False
+
+        def perUserLoginDelay(self):
+            return False
+
+        def buildProtocol(self, _):
+            server = pop3.POP3()
+            server.factory, server.portal = self, portal.Portal(Realm(), [users])
+            return server
+
+    users = checkers.InMemoryUsernamePasswordDatabaseDontUse(bob=b"secret")
+    reactor.listenTCP(work.port, Factory(), interface=work.host)
     reactor.run()
 
 
@@ -73,6 +147,8 @@ def poplib_client(work):
     import poplib
 
     connection = poplib.POP3(work.host, work.port, timeout=15)
+    if work.random.random() < 0.4:
+        connection.capa()
     connection.user("bob")
     connection.pass_("secret")
     connection.stat()

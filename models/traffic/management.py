@@ -1,4 +1,4 @@
-"""SSH: asyncssh, paramiko. Telnet: telnetlib3, telnetlib. SNMP: pysnmp, puresnmp. RADIUS: pyrad. Syslog: the standard
+"""SSH: asyncssh, paramiko. Telnet: telnetlib3, telnetlib. SNMP: pysnmp, puresnmp, gufo-snmp, aiosnmp. RADIUS: pyrad. Syslog: the standard
 library. LDAP: ldaptor, ldap3.
 """
 
@@ -115,44 +115,151 @@ def telnetlib_client(work):
         pass
 
 
+COMMUNITIES = ("public", "private", "noc", "monitoring", "read-only-9f3a")
+SYSTEM, INTERFACES, IP, SNMP, HOST = (f"1.3.6.1.2.1.{group}" for group in (1, 2, 4, 11, 25))
+
+
+def device(work):
+    """What a device of some size tells of itself (RFC 1213, RFC 2790), as sorted pairs of identifier and value."""
+    from pysnmp.proto import rfc1902 as kind
+
+    def number():
+        return kind.Counter32(work.size(1, 2**31))
+
+    found = {f"{SYSTEM}.{place}.0": kind.OctetString(work.text(3, 120).replace("\n", " ")) for place in (1, 4, 5, 6)}
+    found |= {f"{SYSTEM}.2.0": kind.ObjectIdentifier(f"1.3.6.1.4.1.{work.size(1, 50_000)}.1"),
+              f"{SYSTEM}.3.0": kind.TimeTicks(work.size(100, 10**8)), f"{SYSTEM}.7.0": kind.Integer32(72)}
+    count = work.count(2, 24)
+    found[f"{INTERFACES}.1.0"] = kind.Integer32(count)
+    for index in range(1, count + 1):
+        row = {1: kind.Integer32(index), 2: kind.OctetString(f"{work.pick('eth', 'ge-0/0/', 'GigabitEthernet1/0/', 'Vlan')}{index}"),
+               3: kind.Integer32(6), 4: kind.Integer32(1500), 5: kind.Gauge32(10**9),
+               6: kind.OctetString(work.random.randbytes(6)), 7: kind.Integer32(1), 8: kind.Integer32(work.pick(1, 2))}
+        row |= {column: number() for column in range(10, 21)}
+        found |= {f"{INTERFACES}.2.1.{column}.{index}": value for column, value in row.items()}
+    found |= {f"{IP}.{place}.0": number() for place in range(1, 20)}
+    found |= {f"{SNMP}.{place}.0": number() for place in range(1, 30)}
+    for index in range(1, work.count(5, 60)):
+        found[f"{HOST}.4.2.1.2.{index}"] = kind.OctetString(work.text(3, 60).replace("\n", " "))
+    return sorted((tuple(map(int, name.split("."))), value) for name, value in found.items())
+
+
 def pysnmp_agent(work):
+    import bisect
+
     from pysnmp.carrier.asyncio.dgram import udp, udp6
     from pysnmp.entity import config, engine
     from pysnmp.entity.rfc3413 import cmdrsp, context
+    from pysnmp.proto import rfc1905
+    from pysnmp.proto.api import v2c
+    from pysnmp.smi import instrum
+
+    told = device(work)
+    names = [name for name, _ in told]
+
+    class Device(instrum.AbstractMibInstrumController):
+        def read_variables(self, *asked, **_):
+            known = dict(told)
+            return [(name, known.get(tuple(name), rfc1905.noSuchInstance)) for name, _ in asked]
+
+        def read_next_variables(self, *asked, **_):
+            answer = []
+            for name, _ in asked:
+                place = bisect.bisect_right(names, tuple(name))
+                answer.append((v2c.ObjectIdentifier(names[place]), told[place][1]) if place < len(names)
+                              else (name, rfc1905.endOfMibView))
+            return answer
 
     agent = engine.SnmpEngine()
     transport = udp6.Udp6AsyncioTransport() if work.six else udp.UdpAsyncioTransport()
     config.add_transport(agent, (udp6 if work.six else udp).DOMAIN_NAME,
                          transport.open_server_mode((work.host, work.port)))
-    config.add_v1_system(agent, "area", "public")
-    for version in (1, 2):
-        config.add_vacm_user(agent, version, "area", "noAuthNoPriv", readSubTree=(1, 3, 6), writeSubTree=(1, 3, 6))
+    for place, community in enumerate(COMMUNITIES):
+        config.add_v1_system(agent, f"area{place}", community)
+        for version in (1, 2):
+            config.add_vacm_user(agent, version, f"area{place}", "noAuthNoPriv", readSubTree=(1, 3, 6), writeSubTree=(1, 3, 6))
     served = context.SnmpContext(agent)
+    served.unregister_context_name(v2c.OctetString(""))
+    served.register_context_name(v2c.OctetString(""), Device())
     for responder in (cmdrsp.GetCommandResponder, cmdrsp.NextCommandResponder, cmdrsp.BulkCommandResponder):
         responder(agent, served)
     agent.transport_dispatcher.job_started(1)
     agent.transport_dispatcher.run_dispatcher()
 
 
+def asked_of_device(work):
+    """Identifiers that a manager asks for at one time."""
+    return [work.pick(*(f"{SYSTEM}.{place}.0" for place in range(1, 8)), *(f"{SNMP}.{place}.0" for place in range(1, 30)),
+                      *(f"{INTERFACES}.2.1.{column}.{work.random.randint(1, 3)}" for column in (2, 5, 8, 10, 16)))
+            for _ in range(work.pick(1, 1, work.count(1, 12)))]
+
+
 async def puresnmp_client(work):
+    """A socket a question."""
     import asyncio
 
-    from puresnmp import V1, V2C, Client, ObjectIdentifier, PyWrapper
+    from puresnmp import V1, V2C, Client, PyWrapper
     from puresnmp.transport import send_udp
 
-    base = "1.3.6.1.2.1.1"
     version = work.pick(V1, V2C, V2C)
-    client = PyWrapper(Client(work.host, version("public"), port=work.port, sender=send_udp))
+    client = PyWrapper(Client(work.host, version(work.pick(*COMMUNITIES)), port=work.port, sender=send_udp))
     kind = work.random.random()
-    if kind < 0.5:
+    if kind < 0.6:
         for _ in range(work.count(1, 4)):
-            await client.get(f"{base}.{work.pick(1, 2, 4, 5, 6)}.0")
+            await client.multiget(asked_of_device(work) if version is V2C else [f"{SYSTEM}.{work.pick(1, 2, 4, 5, 6)}.0"])
             await asyncio.sleep(work.pause(0.002, 0.3))
     elif kind < 0.8 or version is V1:
-        async for _ in client.walk(work.pick(base, "1.3.6.1.2.1.11")):
-            pass
+        count = 0
+        async for _ in client.walk(work.pick(SYSTEM, SNMP)):
+            count += 1
+            if count > 8:
+                break
     else:
-        await client.bulkget([], [base, "1.3.6.1.2.1.11"], max_list_size=work.count(2, 12))
+        await client.bulkget([], [SYSTEM, SNMP], max_list_size=work.count(2, 12))
+
+
+def gufo_client(work):
+    """A socket a session: questions, walks one by one and in bulk."""
+    from gufo.snmp import SnmpVersion
+    from gufo.snmp.sync import SnmpSession
+
+    version = work.pick(SnmpVersion.v1, SnmpVersion.v2c, SnmpVersion.v2c)
+    with SnmpSession(addr=work.host, port=work.port, community=work.pick(*COMMUNITIES), version=version, timeout=5) as session:
+        for _ in range(work.pick(1, 1, work.count(1, 6))):
+            kind = work.random.random()
+            if kind < 0.35:
+                session.get(f"{SYSTEM}.{work.pick(1, 2, 3, 4, 5, 6)}.0")
+            elif kind < 0.55 and version is SnmpVersion.v2c:
+                session.get_many(asked_of_device(work))
+            elif kind < 0.8 or version is SnmpVersion.v1:
+                for _ in session.getnext(work.pick(SYSTEM, SNMP, f"{INTERFACES}.2.1.2", f"{INTERFACES}.2.1.10", f"{HOST}.4.2.1.2")):
+                    if work.random.random() < 0.03:
+                        break
+            else:
+                for _ in session.getbulk(work.pick(SYSTEM, INTERFACES, SNMP, HOST), max_repetitions=work.count(2, 30)):
+                    pass
+            work.think(0.002, 0.6)
+
+
+async def aiosnmp_client(work):
+    """A socket a session, version 2c."""
+    import asyncio
+
+    import aiosnmp
+
+    async with aiosnmp.Snmp(host=work.host, port=work.port, community=work.pick(*COMMUNITIES), timeout=5,
+                            max_repetitions=work.count(2, 25)) as session:
+        for _ in range(work.pick(1, 1, work.count(1, 6))):
+            kind = work.random.random()
+            if kind < 0.5:
+                await session.get(asked_of_device(work))
+            elif kind < 0.6:
+                await session.get_next(asked_of_device(work))
+            elif kind < 0.8:
+                await session.walk(work.pick(SYSTEM, f"{INTERFACES}.2.1.2", f"{INTERFACES}.2.1.16"))
+            else:
+                await session.bulk_walk(work.pick(SYSTEM, f"{INTERFACES}.2.1", SNMP))
+            await asyncio.sleep(work.pause(0.002, 0.6))
 
 
 DICTIONARY = """ATTRIBUTE User-Name 1 string

@@ -1,4 +1,4 @@
-"""RTSP: GStreamer's server. STUN: aioice. VNC: vncdotool. An echo for media streams."""
+"""RTSP: GStreamer's server. STUN: aioice, aiostun, pystun3. VNC: vncdotool. An echo for media streams."""
 
 from . import main
 
@@ -44,9 +44,15 @@ def echo_server(work):
 
 
 async def stun_server(work):
+    """Answers with what servers of this round tell beside the address (RFC 5389 section 15, RFC 5780 section 7)."""
     import asyncio
 
     from aioice import stun
+
+    software = work.pick(None, "aioice", work.word(), f"{work.word()}-{work.random.randint(0, 9)}.{work.random.randint(0, 20)}",
+                         work.text(20, 80).replace("\n", " "))
+    mapped, origin, other, fingerprint = (work.random.random() < share for share in (0.6, 0.5, 0.4, 0.3))
+    here, there = (work.host, work.port), (work.host, work.port + 1)
 
     class Server(asyncio.DatagramProtocol):
         def connection_made(self, transport):
@@ -59,8 +65,17 @@ async def stun_server(work):
                 return
             reply = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.RESPONSE,
                                  transaction_id=request.transaction_id)
-            reply.attributes["XOR-MAPPED-ADDRESS"] = reply.attributes["MAPPED-ADDRESS"] = sender[:2]
-            reply.attributes["SOFTWARE"] = "aioice"
+            reply.attributes["XOR-MAPPED-ADDRESS"] = sender[:2]
+            if mapped:
+                reply.attributes["MAPPED-ADDRESS"] = sender[:2]
+            if origin:
+                reply.attributes["RESPONSE-ORIGIN"] = here
+            if other:
+                reply.attributes["OTHER-ADDRESS"] = there
+            if software:
+                reply.attributes["SOFTWARE"] = software
+            if fingerprint:
+                reply.add_fingerprint()
             self.transport.sendto(bytes(reply), sender)
 
     await asyncio.get_running_loop().create_datagram_endpoint(Server, local_addr=(work.host, work.port))
@@ -68,7 +83,7 @@ async def stun_server(work):
 
 
 async def aioice_client(work):
-    """Bindings, refreshed now and then, as a call keeps its port open."""
+    """One binding, or many, refreshed now and then, as a call keeps its port open."""
     import asyncio
 
     from aioice import stun
@@ -81,17 +96,38 @@ async def aioice_client(work):
             self.answers.put_nowait(datagram)
 
     _, client = await asyncio.get_running_loop().create_datagram_endpoint(Client, remote_addr=(work.host, work.port))
-    for _ in range(work.count(1, 8)):
+    plain = work.random.random() < 0.4
+    for _ in range(work.pick(1, work.count(1, 8))):
         request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
-        if work.random.random() < 0.4:
+        if not plain and work.random.random() < 0.4:
             request.attributes["SOFTWARE"] = work.word()
-        if work.random.random() < 0.4:
+        if not plain and work.random.random() < 0.4:
             request.attributes["USERNAME"] = f"{work.word()}:{work.word()}"
             request.attributes["PRIORITY"] = work.random.randrange(2**31)
             request.add_message_integrity(b"secret")
         client.transport.sendto(bytes(request))
         await asyncio.wait_for(client.answers.get(), 4)
         await asyncio.sleep(work.pause(0.02, 1))
+
+
+async def aiostun_client(work):
+    """What an application asks once it starts: its address, in the old form or the new."""
+    import asyncio
+
+    from aiostun import Client, constants
+
+    family = constants.FAMILY_IP6 if work.six else constants.FAMILY_IP4
+    async with Client(host=work.host, port=work.port, family=family, timeout=4) as client:
+        for _ in range(work.pick(1, 1, 2, 3)):
+            await client.bind_request(use_classicstun=work.random.random() < 0.3)
+            await asyncio.sleep(work.pause(0.02, 0.5))
+
+
+def pystun_client(work):
+    """What kind of network address translation there is (RFC 3489 section 10.1). From an address after the name."""
+    import stun
+
+    stun.get_ip_info(work.more[0], work.random.randint(20_000, 24_000), work.host, work.port)
 
 
 def vncdotool_client(work):

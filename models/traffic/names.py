@@ -1,4 +1,4 @@
-"""DNS: dnslib serves, dnspython asks. NTP: ntplib asks."""
+"""DNS: dnslib serves, dnspython asks. NTP: ntplib asks and answers."""
 
 from . import main
 
@@ -61,6 +61,27 @@ def dnspython(work):
         ask = dns.query.tcp if work.random.random() < 0.15 else dns.query.udp
         ask(query, work.host, port=work.port, timeout=4)
         work.think(0.002, 0.3)
+
+
+def ntplib_server(work):
+    """Answers in ntplib's form of packets."""
+    import socket
+    import time
+
+    from ntplib import NTPPacket, system_to_ntp_time
+
+    listener = socket.socket(socket.AF_INET6 if work.six else socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind((work.host, work.port))
+    while True:
+        datagram, sender = listener.recvfrom(1_500)
+        now = system_to_ntp_time(time.time())
+        asked = NTPPacket()
+        asked.from_data(datagram)
+        told = NTPPacket(version=asked.version, mode=4)
+        told.stratum, told.poll, told.precision, told.ref_id = 2, asked.poll, -20, 0xC6336402
+        told.ref_timestamp, told.orig_timestamp, told.recv_timestamp = now - 40, asked.tx_timestamp, now
+        told.tx_timestamp = system_to_ntp_time(time.time())
+        listener.sendto(told.to_data(), sender)
 
 
 def ntplib(work):

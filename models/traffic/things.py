@@ -1,4 +1,4 @@
-"""MQTT: amqtt, paho-mqtt. CoAP: aiocoap."""
+"""MQTT: amqtt, mqttools, paho-mqtt, gmqtt. CoAP: aiocoap, CoAPthon."""
 
 from . import main
 
@@ -14,28 +14,116 @@ async def amqtt_broker(work):
     await asyncio.Event().wait()
 
 
-def paho(work):
-    """A sensor, a display or both on one connection, of a protocol version of its own."""
+async def mqttools_broker(work):
+    from mqttools import Broker
+
+    await Broker((work.host, work.port)).serve_forever()
+
+
+def topic_of(work):
+    return "/".join([work.pick("house", "plant", "car", "v1/devices", work.word()), *(work.word() for _ in range(work.count(1, 3)))])
+
+
+def reading(work):
+    """What devices tell: numbers, words, small documents, now and then something larger."""
+    return work.pick(
+        lambda: f"{work.random.uniform(-20, 120):.{work.pick(0, 1, 2, 4)}f}", lambda: work.pick("on", "off", "OPEN", "CLOSED", "1"),
+        lambda: f'{{"t":{work.random.random():.3f},"u":"C"}}', lambda: f'{{"{work.word()}":{work.random.randrange(9999)},'
+        f'"{work.word()}":"{work.word()}","time":1796{work.random.randrange(10**6):06}}}', lambda: work.bytes(5, 3_000))()
+
+
+def version_of(work):
+    """The version that the broker speaks, after the name: 5 or, without one, 3.1.1."""
     import paho.mqtt.client as mqtt
 
-    # amqtt speaks 3.1.1 only.
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=work.word(), protocol=mqtt.MQTTv311)
+    return mqtt.MQTTv5 if "5" in work.more else mqtt.MQTTv311
+
+
+def quality(work):
+    """Of service; mqttools, which speaks version 5, has 0 only."""
+    return 0 if "5" in work.more else work.pick(0, 0, 1, 2)
+
+
+def paho(work):
+    """A sensor, a display or both on one connection."""
+    import paho.mqtt.client as mqtt
+
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=work.word(), protocol=version_of(work))
     client.connect(work.host, work.port, keepalive=work.size(5, 60))
     client.loop_start()
     role = work.pick("sensor", "display", "both")
-    topic = f"{work.pick('house', 'plant', 'car')}/{work.word()}"
+    topic = topic_of(work)
     if role != "sensor":
-        client.subscribe([(topic + "/#", work.pick(0, 1, 2)), ("plant/#", 0)])
+        client.subscribe([(topic + "/#", quality(work)), ("plant/#", 0)])
+    same = reading(work) if work.random.random() < 0.4 else None
+    period = work.pause(0.01, 0.5) if work.random.random() < 0.5 else None
     for _ in range(work.count(2, 25)):
         if role == "display":
             work.think(0.05, 1)
             continue
-        payload = work.pick(f"{work.random.random():.2f}", f'{{"t":{work.random.random():.3f},"u":"C"}}', work.bytes(5, 3_000))
-        client.publish(f"{topic}/{work.pick('t', 'rh', 'state')}", payload, qos=work.pick(0, 0, 1, 2),
-                       retain=work.pick(False, True)).wait_for_publish(5)
-        work.think(0.01, 1)
+        sent = client.publish(f"{topic}/{work.pick('t', 'rh', 'state')}", same or reading(work), qos=quality(work),
+                              retain=work.pick(False, True))
+        if work.random.random() < 0.6:
+            sent.wait_for_publish(5)
+        work.think(period or 0.01, period or 1)
     client.disconnect()
     client.loop_stop()
+
+
+def paho_once(work):
+    """A script that tells one thing or a few, or waits for one, and leaves."""
+    import paho.mqtt.publish
+    import paho.mqtt.subscribe
+
+    name = {"hostname": work.host, "port": work.port, "protocol": version_of(work), "keepalive": work.size(5, 120),
+            "client_id": work.pick("", work.word(), f"{work.word()}-{work.word()}-{work.random.randrange(10**6)}")}
+    topic, qos = topic_of(work), quality(work)
+    kind = work.random.random()
+    if kind < 0.5:
+        paho.mqtt.publish.single(topic, reading(work), qos, work.pick(False, True), **name)
+    elif kind < 0.7:
+        messages = [(topic, reading(work), qos, False) for _ in range(work.count(1, 8))]
+        paho.mqtt.publish.multiple(messages, **name)
+    else:
+        paho.mqtt.publish.single(topic, reading(work), qos, True, **name)
+        paho.mqtt.subscribe.simple(topic, qos=qos, msg_count=1, **name)
+
+
+async def gmqtt_client(work):
+    import asyncio
+
+    from gmqtt import Client
+    from gmqtt.mqtt.constants import MQTTv50, MQTTv311
+
+    version = MQTTv50 if "5" in work.more else MQTTv311
+    client = Client(work.word(), clean_session=True)
+    await client.connect(work.host, work.port, version=version, keepalive=work.size(5, 60))
+    topic = topic_of(work)
+    if work.random.random() < 0.6:
+        client.subscribe(topic + work.pick("", "/#"), qos=min(quality(work), 1))
+        await asyncio.sleep(work.pause(0.02, 0.3))
+    for _ in range(work.count(1, 15)):
+        client.publish(topic, reading(work), qos=min(quality(work), 1), retain=work.pick(False, True))
+        await asyncio.sleep(work.pause(0.01, 1))
+    await client.disconnect()
+
+
+async def mqttools_client(work):
+    import asyncio
+
+    import mqttools
+
+    async with mqttools.Client(work.host, work.port, client_id=work.word(), keep_alive_s=work.size(5, 60)) as client:
+        topic = topic_of(work)
+        subscribed = work.random.random() < 0.6
+        if subscribed:
+            await client.subscribe(topic)
+        for _ in range(work.count(1, 15)):
+            told = reading(work)
+            client.publish(mqttools.Message(topic, told if isinstance(told, bytes) else told.encode()))
+            if subscribed:
+                await asyncio.wait_for(client.messages.get(), 10)
+            await asyncio.sleep(work.pause(0.01, 1))
 
 
 async def amqtt_client(work):
@@ -52,6 +140,11 @@ async def amqtt_client(work):
     await client.disconnect()
 
 
+# What CoAP servers have to tell, of names of many lengths, and between which sizes.
+RESOURCES = {"t": (1, 6), "temperature": (2, 12), "state": (1, 60), "light/1": (1, 30), "sensors/humidity/living-room": (2, 30),
+             "config": (100, 900), "dev/model": (5, 40), "log/latest": (2_000, 20_000), "a/b/c/d": (10, 300)}
+
+
 async def aiocoap_server(work):
     import asyncio
 
@@ -64,7 +157,7 @@ async def aiocoap_server(work):
             self.content = content
 
         def update(self):
-            self.content = work.bytes(1, 60)
+            self.content = f"{work.random.uniform(-20, 40):.1f}".encode()
             self.updated_state()
 
         async def render_get(self, _):
@@ -76,40 +169,98 @@ async def aiocoap_server(work):
 
     site = resource.Site()
     site.add_resource([".well-known", "core"], resource.WKCResource(site.get_resources_as_linkheader))
-    ticking = Value(b"20.5")
-    site.add_resource(["temperature"], ticking)
-    for number, low, high in ((1, 2, 30), (2, 100, 900), (3, 2_000, 20_000)):
-        site.add_resource(["value", str(number)], Value(work.bytes(low, high)))
+    values = {path: Value(work.text(*sizes).encode()) for path, sizes in RESOURCES.items()}
+    for path, value in values.items():
+        site.add_resource(path.split("/"), value)
     await aiocoap.Context.create_server_context(site, bind=(work.host, work.port))
     while True:
         await asyncio.sleep(0.5)
-        ticking.update()
+        values["temperature"].update()
 
 
 async def aiocoap_client(work):
+    """One question, or some, or a watch over a value."""
     import asyncio
 
     import aiocoap
 
     context = await aiocoap.Context.create_client_context()
-    base = f"coap://{work.url_host}:{work.port}"
-    for _ in range(work.count(1, 12)):
+    base = f"coap://{work.url_host}:{work.port}/"
+    for _ in range(work.pick(1, 1, work.count(1, 12))):
         kind = work.random.random()
         transport = aiocoap.NON if work.random.random() < 0.3 else aiocoap.CON
-        if kind < 0.5:
-            path = work.pick("/temperature", "/value/1", "/value/2", "/value/3", "/.well-known/core")
+        if kind < 0.6:
+            path = work.pick(*RESOURCES, ".well-known/core", work.word())
             request = aiocoap.Message(code=aiocoap.GET, mtype=transport, uri=base + path)
-            await asyncio.wait_for(context.request(request).response, 15)
+            await asyncio.wait_for(context.request(request).response, 4)
         elif kind < 0.8:
-            request = aiocoap.Message(code=aiocoap.PUT, mtype=transport, uri=base + "/value/1", payload=work.bytes(1, 900))
-            await asyncio.wait_for(context.request(request).response, 15)
+            request = aiocoap.Message(code=aiocoap.PUT, mtype=transport, uri=base + work.pick("state", "light/1"),
+                                      payload=work.bytes(1, 900))
+            await asyncio.wait_for(context.request(request).response, 4)
         else:
-            running = context.request(aiocoap.Message(code=aiocoap.GET, uri=base + "/temperature", observe=0))
-            await asyncio.wait_for(running.response, 15)
+            running = context.request(aiocoap.Message(code=aiocoap.GET, uri=base + "temperature", observe=0))
+            await asyncio.wait_for(running.response, 4)
             await asyncio.sleep(work.pause(0.5, 4))
             running.observation.cancel()
         await asyncio.sleep(work.pause(0.01, 1))
     await context.shutdown()
+
+
+def coapthon_server(work):
+    import threading
+
+    from coapthon.resources.resource import Resource
+    from coapthon.server.coap import CoAP
+
+    class Value(Resource):
+        def __init__(self, name):
+            super().__init__(name, observable=True)
+            self.payload = work.text(*RESOURCES[name])
+
+        def render_GET(self, request):
+            return self
+
+        def render_PUT(self, request):
+            self.payload = request.payload
+            return self
+
+    server = CoAP((work.host, work.port))
+    values = {path: Value(path) for path in RESOURCES}
+    for path, value in values.items():
+        server.add_resource(path + "/", value)
+
+    def tick():
+        values["temperature"].payload = f"{work.random.uniform(-20, 40):.1f}"
+        server.notify(values["temperature"])
+        again = threading.Timer(0.5, tick)
+        again.daemon = True
+        again.start()
+
+    tick()
+    server.listen(1)
+
+
+def coapthon_client(work):
+    """One question, or some, and then perhaps a watch over a value; tokens of a length of its own (RFC 7252 section 5.3.1)."""
+    import os
+
+    from coapthon.client.helperclient import HelperClient
+    from coapthon.utils import generate_random_token
+
+    client = HelperClient(server=(work.host, work.port))
+    length = work.pick(1, 2, 4, 8)
+    for _ in range(work.pick(1, 1, work.count(1, 12))):
+        more = {"timeout": 10, "token": generate_random_token(length)}
+        if work.random.random() < 0.7:
+            client.get(work.pick(*RESOURCES, ".well-known/core", work.word()), **more)
+        else:
+            client.put(work.pick("state", "light/1"), work.text(1, 900), **more)
+        work.think(0.01, 1)
+    if work.random.random() < 0.15:
+        client.observe("temperature", lambda _: None)
+        work.think(0.5, 4)
+    # Its thread for what comes in waits for more than would come.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ impl Line {
         let loss = if draw.share() < 0.5 { 0.0 } else { draw.log(0.0005, 0.03) };
         Self {
             ip_version,
-            rtt_ms: draw.log(0.3, 200.0),
+            rtt_ms: draw.log(0.05, 200.0),
             mbit_s: draw.log(2.0, 500.0),
             loss,
             mtu: *draw.pick(&[1500, 1500, 1500, 1500, 1492, 1480, 1440, 1420, 1400, 1280, 9000]),
