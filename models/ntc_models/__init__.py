@@ -17,6 +17,7 @@ Read in this order; a module imports only from those before it:
     runs           one run of the study: network or baseline, split, features, length, seed
     study          all runs, resumable
     folds          the default by repository: five networks, each asked about what it has not seen
+    unmet          the default asked about generated flows of programs that were left out of its training
     ablation       models/ablation: what each idea of the default brings, beside its baselines
     redundancy     duplicates and label conflicts: what any model could attain
     report         docs/study: tables and plots beside the paper's figures
