@@ -1,5 +1,5 @@
 # Asks the package index about the versions in lists of requirements: a line for each that was withdrawn or has a known
-# weakness, and a last line that adds up.
+# weakness, and a last line that adds up. `# accepted: NAME, why` behind a version takes the weakness of that name for known.
 import json
 import re
 import subprocess
@@ -30,10 +30,10 @@ def ask(url):
 pinned = set()
 for path in sys.argv[1:]:
     with open(path, encoding="utf-8") as lines:
-        pinned.update(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lines.read(), re.MULTILINE))
+        pinned.update(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:[ \t]+# accepted: ([^\s,]+),)?", lines.read(), re.MULTILINE))
 index = base()
-weak = withdrawn = untold = 0
-for name, version in sorted(pinned):
+weak = accepted = withdrawn = untold = 0
+for name, version, known in sorted(pinned):
     # Not every mirror answers about one version; about the newest one all do.
     about = ask(f"{index}/{name}/{version}/json")
     newest = about or ask(f"{index}/{name}/json")
@@ -45,11 +45,13 @@ for name, version in sorted(pinned):
         untold += 1
         continue
     for found in newest.get("vulnerabilities") or []:
-        if not found.get("withdrawn"):
+        names = [found["id"], *(found.get("aliases") or [])]
+        if known in names:
+            accepted += 1
+        elif not found.get("withdrawn"):
             weak += 1
-            names = [found["id"], *(found.get("aliases") or [])]
             print(f"Python package {name} {version}: {', '.join(names)}: {found.get('summary') or ''}".rstrip(": "))
 print(
-    f"{len(pinned)} pinned Python packages: {withdrawn} yanked, {weak} known weaknesses; "
+    f"{len(pinned)} pinned Python packages: {withdrawn} yanked, {weak} known weaknesses and {accepted} that are accepted; "
     f"of {untold} the index does not tell its weaknesses, since newer versions are out"
 )
