@@ -1,5 +1,5 @@
-"""SSH: asyncssh, paramiko. Telnet: telnetlib3, telnetlib. SNMP: pysnmp, puresnmp, gufo-snmp, aiosnmp. RADIUS: pyrad. Syslog: the standard
-library. LDAP: ldaptor, ldap3.
+"""SSH: asyncssh, paramiko. Telnet: telnetlib3, telnetlib. SNMP: pysnmp, puresnmp, gufo-snmp, aiosnmp. RADIUS: pyrad.
+Syslog: the standard library. LDAP: ldaptor, ldap3.
 """
 
 from . import main
@@ -155,11 +155,10 @@ def pysnmp_agent(work):
     from pysnmp.smi import instrum
 
     told = device(work)
-    names = [name for name, _ in told]
+    names, known = [name for name, _ in told], dict(told)
 
     class Device(instrum.AbstractMibInstrumController):
         def read_variables(self, *asked, **_):
-            known = dict(told)
             return [(name, known.get(tuple(name), rfc1905.noSuchInstance)) for name, _ in asked]
 
         def read_next_variables(self, *asked, **_):
