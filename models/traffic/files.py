@@ -1,4 +1,6 @@
-"""FTP: pyftpdlib, ftplib. TFTP: tftpy. Git: dulwich. BitTorrent: libtorrent. SMB: impacket."""
+"""FTP: pyftpdlib, twisted, ftplib. TFTP: tftpy. Git: dulwich. BitTorrent: libtorrent. SMB: impacket."""
+
+from pathlib import Path
 
 from . import main
 
@@ -15,21 +17,48 @@ def pyftpdlib_server(work):
     FTPServer((work.host, work.port), FTPHandler).serve_forever()
 
 
+def twisted_ftp(work):
+    """First and last data port after the name."""
+    from twisted.cred import credentials, portal
+    from twisted.internet import reactor
+    from twisted.protocols import ftp
+
+    folder = Path(work.files)
+
+    class Everybody:
+        """Lets all in, to the same files; anonymous users, too, who may thus write."""
+
+        credentialInterfaces = (credentials.IUsernamePassword,)
+
+        def requestAvatarId(self, _):
+            return folder.name
+
+    factory = ftp.FTPFactory(portal.Portal(ftp.FTPRealm(folder, folder.parent), [Everybody()]))
+    factory.allowAnonymous = False
+    factory.passivePortRange = range(int(work.more[0]), int(work.more[1]))
+    factory.welcomeMessage = work.pick("ready", f"{work.word()} FTP server", work.text(5, 120).replace("\n", " "))
+    reactor.listenTCP(work.port, factory, interface=work.host)
+    reactor.run()
+
+
 def ftplib_client(work):
+    """Goes on when something is refused: not every server lists without a name, or may be written to."""
     import ftplib
     import io
+    from contextlib import suppress
 
     with ftplib.FTP(timeout=15) as connection:
         connection.connect(work.host, work.port)
         connection.login("anonymous", f"{work.word()}@example.net")
         for _ in range(work.count(1, 5)):
             kind = work.random.random()
-            if kind < 0.3:
-                connection.retrlines(work.pick("LIST", "NLST"), lambda _: None)
-            elif kind < 0.8:
-                connection.retrbinary(f"RETR {work.random.randint(1, 12)}", lambda _: None)
-            else:
-                connection.storbinary(f"STOR in-{work.word()}", io.BytesIO(work.bytes(100, 200_000)))
+            with suppress(ftplib.error_perm):
+                if kind < 0.3:
+                    connection.retrlines(work.pick("LIST", "NLST"), lambda _: None)
+                elif kind < 0.8:
+                    connection.retrbinary(f"RETR {work.random.randint(1, 12)}", lambda _: None)
+                else:
+                    connection.storbinary(f"STOR in-{work.word()}", io.BytesIO(work.bytes(100, 200_000)))
             work.think(0.01, 0.7)
         connection.quit()
 
@@ -67,7 +96,6 @@ def dulwich_server(work):
     logging.disable(logging.CRITICAL)
     folder = work.more[0]
     repository = Repo.init(folder, mkdir=True)
-    from pathlib import Path
     for number in range(1, 11):
         (Path(folder) / str(number)).write_bytes((Path(work.files) / str(number)).read_bytes())
         porcelain.add(repository, str(Path(folder) / str(number)))
@@ -100,7 +128,6 @@ def libtorrent_pair(work, content, seed):
     storage = libtorrent.file_storage()
     libtorrent.add_files(storage, content)
     torrent = libtorrent.create_torrent(storage, 16_384, libtorrent.create_torrent.v1_only)
-    from pathlib import Path
     libtorrent.set_piece_hashes(torrent, str(Path(content).parent))
     info = libtorrent.torrent_info(torrent.generate())
     return session, info, str(Path(content).parent)

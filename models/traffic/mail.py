@@ -143,6 +143,16 @@ def twisted_pop3(work):
     reactor.run()
 
 
+def mailbox(work):
+    """Writes the letters that Debian's servers of POP3 have, to the file after the name."""
+    from mailbox import mbox
+
+    box = mbox(work.more[0])
+    for _ in range(work.random.randint(8, 30)):
+        box.add(letter(work))
+    box.close()
+
+
 def poplib_client(work):
     import poplib
 

@@ -1,4 +1,4 @@
-"""DNS: dnslib serves, dnspython asks. NTP: ntplib asks and answers."""
+"""DNS: dnslib serves, dnspython asks; zones for other servers. NTP: ntplib asks and answers."""
 
 from . import main
 
@@ -61,6 +61,26 @@ def dnspython(work):
         ask = dns.query.tcp if work.random.random() < 0.15 else dns.query.udp
         ask(query, work.host, port=work.port, timeout=4)
         work.think(0.002, 0.3)
+
+
+def zone(work):
+    """Prints a zone of some size for servers that read them, with the names that clients ask for."""
+    def quoted(low, high):
+        return " ".join(f'"{work.text(low, high).strip()}"'.replace("\n", " ") for _ in range(work.count(1, 4)))
+
+    print("$TTL", work.size(1, 86_400))
+    print(f"@ SOA ns1 hostmaster {work.size(1, 10**9)} 3600 900 86400 300\n@ NS ns1\n@ NS ns2\nns2 A 198.51.100.3")
+    print(f"@ TXT {quoted(5, 120)}\nkey TXT {quoted(100, 250)}\n_sip._udp SRV 10 {work.size(1, 90)} 5060 voice")
+    for number in range(work.count(1, 5)):
+        print(f"@ MX {10 * number} {work.pick('mail', work.word())}")
+    for name in NAMES:
+        for _ in range(work.count(1, 9)):
+            print(name, "A", f"198.51.100.{work.size(1, 250)}")
+        if work.random.random() < 0.6:
+            print(f"{name} AAAA 2001:db8:2::{work.size(1, 9_999):x}")
+        print(name, "MX 5 mail" if work.random.random() < 0.3 else f"TXT {quoted(3, 240)}")
+    for number in range(work.count(3, 200)):
+        print(f"host{number}", work.pick(f"A 198.51.100.{number % 250}", f"CNAME {work.pick(*NAMES)}"))
 
 
 def ntplib_server(work):

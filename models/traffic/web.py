@@ -1,5 +1,5 @@
-"""HTTP: aiohttp, the standard library, hypercorn; httpx, requests, aiohttp. WebSocket: websockets, websocket-client, aiohttp.
-gRPC: grpcio. QUIC: aioquic.
+"""HTTP: aiohttp, the standard library, hypercorn, waitress, gunicorn, tornado, twisted; httpx, requests, urllib3,
+tornado, twisted. WebSocket: websockets, websocket-client, aiohttp. gRPC: grpcio. QUIC: aioquic, qh3.
 """
 
 from . import main
@@ -128,6 +128,184 @@ def requests_client(work):
         work.think()
 
 
+def visit(work):
+    """What a session asks for, one after the other: method, path, headers, body."""
+    headers = work.pick({}, {"User-Agent": work.pick(*AGENTS), "Accept": "*/*"})
+    if work.random.random() < 0.3:
+        headers["Cookie"] = "session=" + work.bytes(16, 1_500).hex()
+    for _ in range(work.pick(1, work.count(1, 12))):
+        method = work.pick("GET", "GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE")
+        item = f"/api/v1/items/{work.size(1, 9_999)}"
+        path = work.pick(*PATHS, f"/{work.word()}") if method in ("GET", "HEAD") else item
+        special = {"Range": f"bytes=0-{work.size(1, 60_000)}"} if work.random.random() < 0.1 else {}
+        body = work.text(5, 30_000).encode() if method in ("POST", "PUT") else None
+        yield method, path, headers | special, body
+
+
+def manners(work):
+    """Headers that a site adds to all it says."""
+    return {f"X-{work.word()}": work.bytes(3, 80).hex() for _ in range(work.count(0, 6))}
+
+
+def flask_app(work):
+    """For the servers of WSGI."""
+    from flask import Flask, jsonify, redirect, request, send_file
+
+    app, headers = Flask("shop", static_folder=None), manners(work)
+
+    @app.after_request
+    def add(response):
+        response.headers.update(headers)
+        return response
+
+    @app.get("/api/v1/items")
+    def items():
+        return jsonify([{"name": work.word(), "text": work.text(2, 300)} for _ in range(work.count(0, 40))])
+
+    @app.route("/api/v1/items/<int:number>", methods=["GET", "POST", "PUT", "DELETE"])
+    def item(number):
+        return ("", 204) if request.method == "DELETE" else (jsonify(number=number, size=len(request.data)), 201)
+
+    @app.get("/login")
+    def login():
+        return redirect("/")
+
+    @app.get("/feed.xml")
+    def feed():
+        return (work.text(20, 4_000) for _ in range(work.count(1, 10)))
+
+    @app.get("/", defaults={"path": ""})
+    @app.get("/<path:path>")
+    def page(path):
+        return ("nothing here", 404) if "favicon" in path else send_file(work.file(), "text/plain", conditional=True)
+
+    return app
+
+
+def waitress_server(work):
+    import waitress
+
+    waitress.serve(flask_app(work), listen=f"{work.url_host}:{work.port}", ident=work.pick("", "waitress", work.word()))
+
+
+def gunicorn_server(work):
+    import sys
+
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):
+        def load_config(self):
+            for name, value in {"bind": f"{work.url_host}:{work.port}", "worker_class": "gthread", "threads": 8}.items():
+                self.cfg.set(name, value)
+
+        def load(self):
+            return flask_app(work)
+
+    sys.argv[1:] = []  # it would read them, too
+    Server().run()
+
+
+async def tornado_server(work):
+    import asyncio
+
+    from tornado.web import Application, RequestHandler, StaticFileHandler
+
+    headers = manners(work)
+
+    class Items(RequestHandler):
+        def set_default_headers(self):
+            for name, value in headers.items():
+                self.set_header(name, value)
+
+        async def get(self):
+            for _ in range(work.count(1, 6)):
+                self.write({work.word(): work.text(2, 2_000)})
+                if work.random.random() < 0.3:
+                    await self.flush()
+
+        def post(self):
+            self.set_status(work.pick(200, 201, 202, 400))
+            self.finish({"id": work.word()})
+
+        put = post
+
+        def delete(self):
+            self.set_status(204)
+
+    Application([("/api.*|/login|/search|/feed.*", Items),
+                 ("/()", StaticFileHandler, {"path": work.files, "default_filename": "2"}),
+                 ("/(.*)", StaticFileHandler, {"path": work.files})]).listen(work.port, work.host)
+    await asyncio.Event().wait()
+
+
+async def tornado_client(work):
+    import asyncio
+
+    from tornado.httpclient import AsyncHTTPClient
+
+    client = AsyncHTTPClient()
+    for method, path, headers, body in visit(work):
+        await client.fetch(f"http://{work.url_host}:{work.port}{path}", method=method, headers=headers, body=body,
+                           follow_redirects=work.pick(True, False), raise_error=False)
+        await asyncio.sleep(work.pause())
+
+
+def twisted_server(work):
+    from twisted.internet import endpoints, reactor
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+    from twisted.web.static import File
+    from twisted.web.util import Redirect
+
+    headers = manners(work)
+
+    class Items(Resource):
+        isLeaf = True
+
+        def render(self, request):
+            for name, value in headers.items():
+                request.setHeader(name, value)
+            request.setResponseCode(work.pick(200, 200, 200, 201, 404))
+            return answer(work.random, "/api")
+
+    pages = File(work.files, defaultType="text/plain")
+    pages.putChild(b"api", Items())
+    pages.putChild(b"search", Items())
+    pages.putChild(b"login", Redirect(b"/2"))
+    pages.putChild(b"index.html", File(str(work.file())))
+    address = work.host.replace(":", r"\:")
+    endpoints.serverFromString(reactor, f"tcp{6 if work.six else ''}:{work.port}:interface={address}").listen(Site(pages))
+    reactor.run()
+
+
+def twisted_client(work):
+    from io import BytesIO
+
+    from twisted.internet import task
+    from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
+    from twisted.web.http_headers import Headers
+
+    async def session(reactor):
+        agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=work.pick(True, False)))
+        for method, path, headers, body in visit(work):
+            url = f"http://{work.url_host}:{work.port}{path}".encode()
+            fields = Headers({name: [value] for name, value in headers.items()})
+            response = await agent.request(method.encode(), url, fields, FileBodyProducer(BytesIO(body)) if body else None)
+            await readBody(response)
+            await task.deferLater(reactor, work.pause())
+
+    task.react(session)
+
+
+def urllib3_client(work):
+    import urllib3
+
+    pool = urllib3.HTTPConnectionPool(work.url_host, work.port, maxsize=work.pick(1, 4))
+    for method, path, headers, body in visit(work):
+        pool.request(method, path, headers=headers, body=body, redirect=work.pick(True, False), timeout=15)
+        work.think()
+
+
 async def websockets_server(work):
     import asyncio
 
@@ -210,6 +388,20 @@ def grpc_client(work):
             work.think()
 
 
+def quic_library(name):
+    """aioquic, or qh3, which kept its interface and has another TLS: what is used of it."""
+    from importlib import import_module
+    from types import SimpleNamespace
+
+    modules = [import_module(f"{name}.{part}") for part in
+               ("asyncio", "h3.connection", "h3.events", "quic.configuration")]
+    return SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
+
+
+def qh3_client(work):
+    return aioquic_client(work, "qh3")
+
+
 async def aioquic_server(work):
     """HTTP/3: KEY CERTIFICATE after the name."""
     import asyncio
@@ -244,19 +436,16 @@ async def aioquic_server(work):
     await asyncio.Event().wait()
 
 
-async def aioquic_client(work):
+async def aioquic_client(work, library="aioquic"):
     import asyncio
     import ssl
 
-    from aioquic.asyncio import QuicConnectionProtocol, connect
-    from aioquic.h3.connection import H3Connection
-    from aioquic.h3.events import DataReceived, HeadersReceived
-    from aioquic.quic.configuration import QuicConfiguration
+    quic = quic_library(library)
 
-    class Client(QuicConnectionProtocol):
+    class Client(quic.QuicConnectionProtocol):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            self.http, self.waiting = H3Connection(self._quic), {}
+            self.http, self.waiting = quic.H3Connection(self._quic), {}
 
         async def fetch(self, path, body):
             stream = self._quic.get_next_available_stream_id()
@@ -270,12 +459,12 @@ async def aioquic_client(work):
 
         def quic_event_received(self, event):
             for happened in self.http.handle_event(event):
-                if isinstance(happened, (HeadersReceived, DataReceived)) and happened.stream_ended:
+                if isinstance(happened, (quic.HeadersReceived, quic.DataReceived)) and happened.stream_ended:
                     self.waiting.pop(happened.stream_id).set_result(None)
 
-    configuration = QuicConfiguration(alpn_protocols=["h3"], is_client=True, verify_mode=ssl.CERT_NONE,
+    configuration = quic.QuicConfiguration(alpn_protocols=["h3"], is_client=True, verify_mode=ssl.CERT_NONE,
                                       server_name=work.pick("www.example.net", "api.example.org"))
-    async with connect(work.host, work.port, configuration=configuration, create_protocol=Client) as client:
+    async with quic.connect(work.host, work.port, configuration=configuration, create_protocol=Client) as client:
         for _ in range(work.count(1, 6)):
             paths = [work.pick(*PATHS) for _ in range(work.count(1, 4))]
             body = work.bytes(20, 9_000) if work.random.random() < 0.2 else b""

@@ -124,14 +124,7 @@ fn verb(verb: Verb) -> Result<ExitCode> {
             };
             return soak::main(&arguments, &ntc, &bpf::object("flood")?, &workspace::tools());
         }
-        Verb::Generate(arguments) => {
-            setup::ensure(&[setup::Scope::Generate])?;
-            let ntc = match &arguments.ntc {
-                Some(ntc) => ntc.canonicalize()?,
-                None => build::agent(build::Profile::Release)?,
-            };
-            return generate::main(&arguments, &ntc, &workspace::root(), &workspace::tools());
-        }
+        Verb::Generate(arguments) => return generate::main(&arguments),
         Verb::Docs => docs::main(),
         Verb::Label(arguments) => label::main(&arguments),
         Verb::Small(arguments) => small::main(&arguments),

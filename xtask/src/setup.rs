@@ -25,6 +25,7 @@ use clap::{Args, ValueEnum};
 
 pub use debian_root::debian_root;
 pub use guest::{SERIES as GUEST_SERIES, kernel as guest_kernel, release as guest_release};
+pub use node::SPEAKERS;
 pub use onnxruntime::{OnnxRuntime, VERSION as ONNX_RUNTIME_VERSION};
 pub use python::{GENERATING, LABELLING, TRAINING, requirements};
 pub use unpacked::GUEST_TOOLS;
@@ -179,6 +180,7 @@ fn pieces(scopes: &[Scope]) -> Vec<Box<dyn Piece>> {
     }
     if has(Scope::Generate) {
         pieces.push(Box::new(GENERATING));
+        pieces.push(Box::new(SPEAKERS));
     }
     pieces
 }

@@ -86,7 +86,11 @@ pub fn web(site: &Site) -> anyhow::Result<Running> {
         .args(["-m", "http.server", &WEB.to_string(), "--bind", OFFICE, "--directory"])
         .arg(site.folder.path());
     let running = Running(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-    until("the web server", Duration::from_secs(20), || Ok(fetch(site).is_ok().then_some(())))?;
+    let mut last = String::new();
+    let fetched = until("the web server", Duration::from_secs(20), || {
+        Ok(fetch(site).map_err(|error| last = format!("{error:#}")).ok())
+    });
+    fetched.with_context(|| format!("the last fetch said: {last}"))?;
     Ok(running)
 }
 

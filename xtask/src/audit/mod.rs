@@ -34,7 +34,7 @@ pub fn main() -> Result<ExitCode> {
     let findings = crates()? + python()?;
     println!(
         "not asked: advisories about crates (`cargo-deny check advisories` has a database of them, by network), packages \
-         of Debian and of npm (`npm audit` in tests/page), and C libraries inside crates and wheels"
+         of Debian and of npm (`npm audit` in tests/page and models/traffic), and C libraries inside crates and wheels"
     );
     println!("{findings} findings");
     Ok(ExitCode::from(u8::from(findings > 0)))

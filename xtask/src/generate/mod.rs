@@ -38,7 +38,7 @@ use truth::Truth;
 use wire::Wire;
 
 use crate::{
-    image,
+    build, image,
     run::{
         INTERRUPTED, capture,
         host::{self, Host},
@@ -47,6 +47,7 @@ use crate::{
         services::Site,
         traffic,
     },
+    setup, workspace,
 };
 
 /// The descriptions, below the project's root.
@@ -114,10 +115,9 @@ Examples:
   cargo xtask generate --out /tmp/made --services DNS,MQTT --rounds 2
   ntc eval --captures /tmp/made/random --labels /tmp/made/labels.csv --level protocol";
 
-/// The verb. `root` is the repository's root, `tools` the folder of what was downloaded. `ntc` is asked for when the captures
-/// are there.
-pub fn main(args: &Args, ntc: &Path, root: &Path, tools: &Path) -> Result<ExitCode> {
-    let all = service::read(&root.join(DESCRIPTIONS))?;
+/// The verb.
+pub fn main(args: &Args) -> Result<ExitCode> {
+    let all = service::read(&workspace::root().join(DESCRIPTIONS))?;
     if args.list {
         list(&all);
         return Ok(ExitCode::SUCCESS);
@@ -126,15 +126,20 @@ pub fn main(args: &Args, ntc: &Path, root: &Path, tools: &Path) -> Result<ExitCo
     if !rustix::process::geteuid().is_root() {
         bail!("network namespaces need root: sudo -E env \"PATH=$PATH\" cargo xtask generate");
     }
+    setup::ensure(&[setup::Scope::Generate])?;
+    let ntc = match &args.ntc {
+        Some(ntc) => ntc.canonicalize().with_context(|| ntc.display().to_string())?,
+        None => build::agent(build::Profile::Release)?,
+    };
     let interrupt = Interrupt::install()?;
-    let made = make(args, &all, &out, tools, &interrupt);
+    let made = make(args, &all, &out, &workspace::tools(), &interrupt);
     process::reap_orphans();
     if interrupt.signalled() {
         eprintln!("interrupted; networks and servers are removed, captures stay without labels");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     made?;
-    label::label(ntc, &out)?;
+    label::label(&ntc, &out)?;
     Ok(ExitCode::SUCCESS)
 }
 

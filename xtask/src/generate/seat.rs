@@ -64,6 +64,8 @@ impl Player {
             ("traffic", format!("{python} -m traffic")),
             ("peer", format!("--host {address} --port {} --files {}/files", seat.port, dir.display())),
             ("python", python),
+            // Debian's, as the image has it: what a machine has besides may be of another version.
+            ("node", format!("/usr/bin/node {}", workspace::root().join("models/traffic").display())),
         ];
         Self { seat, seed, place, offsets, values }
     }
@@ -75,6 +77,7 @@ impl Player {
         Program::shell(format!("cd {folder} || exit 1\n{line}"))
             .env("PYTHONPATH", workspace::root().join("models").display().to_string())
             .env("PYTHONWARNINGS", "ignore")
+            .env("NODE_PATH", setup::SPEAKERS.modules().display().to_string())
     }
 }
 

@@ -104,9 +104,9 @@ fn flows_are_generated_and_labelled_from_end_to_end() -> Result<()> {
         services: names.map(str::to_owned).to_vec(),
         list: false,
         keep_logs: false,
-        ntc: None,
+        ntc: Some(ntc),
     };
-    super::main(&args, &ntc, &workspace::root(), &workspace::tools())?;
+    super::main(&args)?;
 
     let labels = fs::read_to_string(folder.path().join("made/labels.csv"))?;
     let rows: Vec<Vec<&str>> = labels.lines().skip(1).map(|row| row.split(',').collect()).collect();

@@ -51,11 +51,18 @@ const TESTS: &[Package] = &[
     package("libbpf-dev", "headers of that example"),
 ];
 
-/// What drives the agent's page and takes pictures of it and of `ntc top`. Debian 12's Node.js 18 will do.
+/// Debian 12's version 18 will do.
+const NODE: &[Package] = &[
+    Package {
+        program: Some("node"),
+        ..package("nodejs", "runs programs of Node.js: Playwright, which drives the browser")
+    },
+    Package { program: Some("npm"), ..package("npm", "fetches their packages") },
+];
+
+/// What drives the agent's page and takes pictures of it and of `ntc top`.
 const PAGE: &[Package] = &[
     package("chromium", "opens the agent's page"),
-    Package { program: Some("node"), ..package("nodejs", "runs Playwright, which drives the browser") },
-    Package { program: Some("npm"), ..package("npm", "fetches Playwright") },
     package("tmux", "is the terminal of which pictures are taken"),
 ];
 
@@ -105,7 +112,10 @@ impl Packages {
                         packages.extend(TESTS);
                     }
                 }
-                Scope::Page => packages.extend(PAGE),
+                Scope::Page => {
+                    packages.extend(NODE);
+                    packages.extend(PAGE);
+                }
                 Scope::Guest => packages.extend(GUEST),
                 Scope::Train => packages.extend(TRAINING),
                 Scope::Label => packages.extend(LABELLING),
@@ -113,7 +123,8 @@ impl Packages {
                 Scope::Trial => packages.extend(TRIAL),
                 Scope::Arm64 => packages.extend(ARM64),
                 Scope::Small => packages.extend(SMALL),
-                Scope::Lint | Scope::Generate | Scope::Docs => {}
+                Scope::Generate => packages.extend(NODE),
+                Scope::Lint | Scope::Docs => {}
             }
         }
         let mut seen = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Packages of Node.js that the tests use, in the versions of a lock file, which has a digest of each.
+//! Packages of Node.js, in the versions of a lock file, which has a digest of each.
 
 use std::{fs, path::PathBuf};
 
@@ -12,6 +12,7 @@ const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// A folder with a lock file, and where what it names is installed.
 pub struct Locked {
+    name: &'static str,
     /// Below `.tools`.
     folder: &'static str,
     /// Below the project's root.
@@ -21,12 +22,26 @@ pub struct Locked {
 
 /// Playwright without the browsers that it would bring: the distribution's Chromium is driven.
 pub const PLAYWRIGHT: Locked = Locked {
+    name: "Playwright",
     folder: "page",
     source: "tests/page",
     why: "drives the agent's page in a browser (tests/page/package-lock.json)",
 };
 
+/// Servers and clients of many protocols, beside those of Python and Debian.
+pub const SPEAKERS: Locked = Locked {
+    name: "servers and clients of Node.js",
+    folder: "generating-node",
+    source: "models/traffic",
+    why: "serve and ask in generated traffic (models/traffic/package-lock.json)",
+};
+
 impl Locked {
+    /// The folder of its packages.
+    pub fn modules(&self) -> PathBuf {
+        self.path().join("node_modules")
+    }
+
     fn path(&self) -> PathBuf {
         workspace::tools().join(self.folder)
     }
@@ -39,7 +54,7 @@ impl Locked {
 
 impl Piece for Locked {
     fn name(&self) -> String {
-        "Playwright".to_owned()
+        self.name.to_owned()
     }
 
     fn why(&self) -> String {
