@@ -12,7 +12,6 @@ from .learn import Truth
 from .residual import CELLS, Said, calibrated
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
-SERVICE_SHARE = 0.3  # of the likelihood; the rest is the protocol's
 STEPS = 60
 PULL = 0.02  # of each temperature towards all others: few flows are in some cells
 # ----------------------------------------------------------------------------------------------------------------------
@@ -23,24 +22,19 @@ class HeldOut:
     """What a network said of flows of repositories that it had not seen."""
 
     said: Said
-    targets: torch.Tensor  # of service and protocol, -1 where unknown
+    protocol: torch.Tensor  # -1 where unknown
     matrix: torch.Tensor  # [services, protocols]
 
     @classmethod
     def of(cls, said, flows, labels, catalogue):
         truth = Truth(flows, labels, catalogue)
-        return cls(said, truth.targets, truth.matrices[1])
+        return cls(said, truth.targets[:, 1], truth.matrices[1])
 
     def loss(self, trust, temperature):
         """Sum of negative log likelihoods, and how many flows they are of: all count alike, as a confidence is a share of flows."""
-        log = torch.log_softmax(calibrated(self.said, trust, temperature), 1)
-        log_protocol = torch.log(log.exp() @ self.matrix + 1e-9)
-        service, protocol = self.targets[:, 0], self.targets[:, 1]
-        each = -(1 - SERVICE_SHARE) * log_protocol.gather(1, protocol.clamp(min=0)[:, None])[:, 0]
-        of_service = log.gather(1, service.clamp(min=0)[:, None])[:, 0]
-        each = each - SERVICE_SHARE * of_service * (service >= 0)
-        known = protocol >= 0
-        return (each * known).sum(), known.sum()
+        log = torch.log(torch.softmax(calibrated(self.said, trust, temperature), 1) @ self.matrix + 1e-9)
+        known = self.protocol >= 0
+        return -(log.gather(1, self.protocol.clamp(min=0)[:, None])[:, 0] * known).sum(), known.sum()
 
 
 def fit(parts, with_trust=True):

@@ -65,8 +65,8 @@ def card(manifest, by_protocol=()):
 
 
 GENERATED = ("{generated:.0%} of the draws in training are of {generated_flows} flows between servers and clients that were set up for it "
-             "(`cargo xtask generate`; digest `{generated_sha256}`). They are no evidence for ports, and how frequent a service is "
-             "among them is not learnt.")
+             "(`cargo xtask generate`; digest `{generated_sha256}`), of those whose protocol is among the labels. They are no evidence "
+             "for ports.")
 EIGHT_BITS = ("Convolutions and products are computed in 8 bits. On the flows of the training data {service:.2%} of the services "
               "and {protocol:.2%} of the protocols are those of the same network in floats, whose figures follow.")
 

@@ -196,7 +196,8 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     server_is_dst = torch.as_tensor(voters.server_is_dst(flows)[usable])
     repo = torch.as_tensor(np.unique(flows.repo.astype(str), return_inverse=True)[1][usable])
     if recipe.generated:
-        more, known = known_of(more, labels, catalogue)
+        # What the vocabulary has no name for is left to people's captures: generated, it would be what a few programs do.
+        more, known = named(more, labels, catalogue)
         rows = prior.row[prior.keys(more)].astype(int)
         share = torch.as_tensor(train.weights(more), dtype=torch.float64)
         weight = torch.cat([(1 - recipe.generated) * weight / weight.sum(), recipe.generated * share / share.sum()])
@@ -255,11 +256,11 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     return network.cpu().eval()
 
 
-def known_of(flows, labels, catalogue):
-    """The flows whose service or protocol a model of these labels knows, and their targets."""
-    targets = Truth(flows, labels, catalogue).targets
-    known = (targets[:, :2] >= 0).any(1).numpy()
-    return flows[known], targets[known]
+def named(flows, labels, catalogue):
+    """The flows whose protocol a model of these labels has a name for, and their targets."""
+    protocols = sorted({catalogue[label].protocol for label in labels})
+    flows = flows[np.isin(flows.protocol.astype(str), protocols)]
+    return flows, Truth(flows, labels, catalogue).targets
 
 
 def describe(recipe):

@@ -232,3 +232,16 @@ def test_rare_services_need_two_repositories(services):
     # Generated traffic is another source, for recipes that draw of it.
     assert "TLS.Google" not in folds.vocabulary(alone, services, learn.Recipe(confirmed=3), flows)
     assert "TLS.Google" in folds.vocabulary(alone, services, learn.Recipe(confirmed=3, generated=0.2), flows)
+
+
+def test_of_generated_flows_those_are_left_out_that_have_no_name():
+    from conftest import KINDS
+    from ntc_models.catalogue import UNKNOWN, Service, unnamed
+
+    catalogue = {name: Service(index + 1, name, name.split(".")[0], "web") for index, name in enumerate(KINDS)}
+    catalogue[unnamed("web")] = Service(99, unnamed("web"), UNKNOWN, "web")
+    labels = ["DNS", "TLS", unnamed("web")]
+    flows, targets = learn.named(make_flows(), labels, catalogue)
+    # HTTP would be taken for what has no name; a service of a known protocol has the protocol alone.
+    assert set(flows.service) == {"DNS", "TLS", "TLS.Google"}
+    assert (targets[:, 1] >= 0).all() and ((targets[:, 0] < 0).numpy() == (flows.service == "TLS.Google")).all()
