@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import calibrate, evaluate, folds
+from . import calibrate, evaluate, folds, learn
 
 RANDOM = "random"  # first word of the names of captures on random ports
 
@@ -40,8 +40,7 @@ def judge(corpus, workshop, fit, least):
     out, judged = left_out(workshop.more)
     network = replace(workshop, more=workshop.more[~out]).network("all but one implementation of each", corpus.flows, labels,
                                                                   recipe, folds.SEEDS[0])
-    flows = workshop.more[judged]
-    flows = flows[np.isin(flows.protocol.astype(str), sorted(evaluate.vocabularies(labels, corpus.catalogue)["protocol"]))]
+    flows, _ = learn.named(workshop.more[judged], labels, corpus.catalogue)
     answers = evaluate.answer(calibrate.probabilities(calibrate.say(network, flows.packets), *fit), labels, corpus.catalogue)
     right = answers.protocol == flows.protocol
     sure = right & (answers.confidence >= least)
