@@ -1,6 +1,6 @@
 //! Full tables, interfaces that go down, output that nobody takes, a second agent.
 
-use std::{fs::OpenOptions, process::Stdio, time::Duration};
+use std::{fs::OpenOptions, io::read_to_string, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use ntc_tests::{
@@ -8,6 +8,7 @@ use ntc_tests::{
     frames::Frame,
     net::Namespace,
     patience::patient,
+    running::Running,
     wire::RawSocket,
 };
 use ntc_user::kernel::tables;
@@ -80,8 +81,8 @@ fn output_that_nobody_takes_does_not_stop_it() -> anyhow::Result<()> {
         } else {
             command.stdout(OpenOptions::new().write(true).open("/dev/full")?);
         }
-        let mut child = command.spawn()?;
-        drop(child.stdout.take());
+        let mut agent = Running(command.spawn()?);
+        drop(agent.0.stdout.take());
         let call = Call::begin(&link)?;
         let start = std::time::Instant::now();
         while link.label().ok().flatten().is_none() {
@@ -92,13 +93,13 @@ fn output_that_nobody_takes_does_not_stop_it() -> anyhow::Result<()> {
         link.promote()?;
         link.counts_on(|counts| counts.labelled, Duration::from_secs(5))?;
         call.end()?;
-        kill_process(Pid::from_raw(child.id() as i32).context("pid")?, Signal::INT)?;
-        let output = child.wait_with_output()?;
-        let said = text(&output);
+        kill_process(Pid::from_raw(agent.0.id() as i32).context("pid")?, Signal::INT)?;
+        let said = read_to_string(agent.0.stderr.take().context("no stderr")?)?;
+        let status = agent.0.wait()?;
         if closed {
-            ensure!(output.status.success(), "a reader that went away is no failure: {said}");
+            ensure!(status.success(), "a reader that went away is no failure: {said}");
         } else {
-            ensure!(output.status.code() == Some(1) && said.contains("cannot write to stdout"), "{said}");
+            ensure!(status.code() == Some(1) && said.contains("cannot write to stdout"), "{said}");
         }
         ensure!(!link.pins.0.exists());
     }
