@@ -57,6 +57,16 @@ pub fn agent(profile: Profile) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Servers and clients of generated traffic, as [`traffic`] leaves them.
+pub fn traffic_program() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("release/ntc-traffic"))
+}
+
+/// Compiles them; cargo knows whether there is anything to do.
+pub fn traffic() -> Result<()> {
+    workspace::run(workspace::cargo().args(["build", "--quiet", "--locked", "--release", "--package", "ntc-traffic"]))
+}
+
 /// Puts a link to ONNX Runtime beside the binary, where `ntc` looks by itself.
 fn library_beside(binary: &Path) -> Result<()> {
     let link = binary.with_file_name(LIBRARY);

@@ -131,8 +131,12 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         Some(ntc) => ntc.canonicalize().with_context(|| ntc.display().to_string())?,
         None => build::agent(build::Profile::Release)?,
     };
+    let chosen = service::choose(all.clone(), &args.services)?;
+    if service::in_machine_code(&chosen) {
+        build::traffic()?;
+    }
     let interrupt = Interrupt::install()?;
-    let made = make(args, &all, &out, &workspace::tools(), &interrupt);
+    let made = make(args, &all, &chosen, &out, &workspace::tools(), &interrupt);
     process::reap_orphans();
     if interrupt.signalled() {
         eprintln!("interrupted; networks and servers are removed, captures stay without labels");
@@ -156,15 +160,21 @@ fn list(services: &[Service]) {
 }
 
 /// Plays all rounds and writes captures and truth.
-fn make(args: &Args, all: &[Service], out: &Path, tools: &Path, interrupt: &Interrupt) -> Result<()> {
-    let chosen = service::choose(all.to_vec(), &args.services)?;
-    let image = ready_image(tools, all, &chosen)?;
+fn make(
+    args: &Args,
+    all: &[Service],
+    chosen: &[Service],
+    out: &Path,
+    tools: &Path,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let image = ready_image(tools, all, chosen)?;
     for folder in ["standard", "random", "log"] {
         fs::create_dir_all(out.join(folder))?;
     }
     ensure!(!out.join("truth.json").exists(), "{} has captures already", out.display());
     process::adopt_orphans()?;
-    let rounds = deal::rounds(&chosen, args.seed, args.rounds, args.hand);
+    let rounds = deal::rounds(chosen, args.seed, args.rounds, args.hand);
     let mut truths = Vec::new();
     let begin = Instant::now();
     for (number, round) in rounds.iter().enumerate() {
@@ -233,7 +243,7 @@ fn play(
         interrupt: interrupt.clone(),
     };
     let player = |seat: &deal::Seat| Player::new(seat.clone(), args.seed, number, line, dir);
-    let players: Vec<Player> = round.seats.iter().map(player).collect();
+    let players: Vec<Player> = round.seats.iter().map(player).collect::<Result<_>>()?;
     let mut serving = Vec::new();
     let mut failures = Vec::new();
     for (player, started) in traffic::start_servers(&site, &players) {

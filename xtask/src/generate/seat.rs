@@ -10,6 +10,7 @@ use super::{
     script::fill,
 };
 use crate::{
+    build,
     run::{
         host::Program,
         net::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6},
@@ -36,7 +37,7 @@ pub(super) struct Player {
 
 impl Player {
     /// At a place of the round of this number. `dir` is the run's temporary folder.
-    pub(super) fn new(seat: Seat, seed: u64, round: usize, line: &Line, dir: &Path) -> Self {
+    pub(super) fn new(seat: Seat, seed: u64, round: usize, line: &Line, dir: &Path) -> Result<Self> {
         let place = format!("round {round} {}", seat.pair.name);
         let mut draw = Draw::new(seed, &place);
         let mut offset = if seat.pair.listens { Duration::ZERO } else { HEAD_START };
@@ -66,8 +67,9 @@ impl Player {
             ("python", python),
             // Debian's, as the image has it: what a machine has besides may be of another version.
             ("node", format!("/usr/bin/node {}", workspace::root().join("models/traffic").display())),
+            ("rust", build::traffic_program()?.display().to_string()),
         ];
-        Self { seat, seed, place, offsets, values }
+        Ok(Self { seat, seed, place, offsets, values })
     }
 
     fn program(&self, line: &str, values: &[(&'static str, String)], draw: &mut Draw) -> Program {

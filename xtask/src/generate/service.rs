@@ -157,3 +157,9 @@ pub(super) fn packages(services: &[Service]) -> Vec<&str> {
     let packages: BTreeSet<_> = pairs.flat_map(|pair| &pair.packages).map(String::as_str).collect();
     packages.into_iter().collect()
 }
+
+/// Whether some of them are of `models/traffic/src`, which are built first.
+pub(super) fn in_machine_code(services: &[Service]) -> bool {
+    let pairs = services.iter().flat_map(|service| &service.pair);
+    pairs.flat_map(|pair| pair.server.iter().chain(&pair.client)).any(|line| line.contains("{rust}"))
+}
