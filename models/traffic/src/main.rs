@@ -3,6 +3,8 @@
 //! [--seed N]` runs one: a server until it is killed, a client for one session of work.
 
 mod management;
+mod messages;
+mod storage;
 mod things;
 mod work;
 
@@ -38,6 +40,10 @@ enum Function {
     SnmpManager,
     CoapServer,
     CoapClient,
+    MqttBroker,
+    MqttClient,
+    PostgresServer,
+    PostgresClient,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +54,10 @@ fn main() -> ExitCode {
         Function::SnmpManager => management::snmp_manager(work),
         Function::CoapServer => wait(things::coap_server(work)),
         Function::CoapClient => wait(things::coap_client(work)),
+        Function::MqttBroker => wait(messages::mqtt_broker(work)),
+        Function::MqttClient => wait(messages::mqtt_client(work)),
+        Function::PostgresServer => wait(storage::postgres_server(work)),
+        Function::PostgresClient => wait(storage::postgres_client(work)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

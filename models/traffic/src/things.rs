@@ -1,4 +1,4 @@
-//! CoAP: server and client of coap. MQTT: rumqttd; rumqttc.
+//! CoAP: server and client of coap.
 
 use std::{
     collections::BTreeMap,

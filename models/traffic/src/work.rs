@@ -24,6 +24,11 @@ impl Work {
         Self { at: SocketAddr::new(host, port), files, more, state: seed }
     }
 
+    /// The same place with draws of its own, which this number and the seed decide.
+    pub fn with(&self, number: u32) -> Self {
+        Self { state: self.state ^ number, ..self.clone() }
+    }
+
     /// From 0 to 1, by the seed (mulberry32).
     pub fn draw(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x6d2b_79f5);
