@@ -115,7 +115,10 @@ async function pgClient(work) {
 
 async function postgresClient(work) {
   const simple = work.draw() < 0.4;
-  const sql = require("postgres")({ ...place(work, "shop"), max: 1, fetch_types: false, prepare: work.pick(true, false) });
+  // As lists: a host by itself is taken apart at its colons.
+  const { host, port, ...rest } = place(work, "shop");
+  const options = { ...rest, host: [host], port: [port], max: 1, fetch_types: false, prepare: work.pick(true, false) };
+  const sql = require("postgres")(options);
   for (const question of questions(work, "item", simple)) {
     const asked = sql.unsafe(question);
     await (simple ? asked.simple() : asked).catch((error) => console.log(error.message));

@@ -64,7 +64,14 @@ pub fn traffic_program() -> Result<PathBuf> {
 
 /// Compiles them; cargo knows whether there is anything to do.
 pub fn traffic() -> Result<()> {
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--locked", "--release", "--package", "ntc-traffic"]))
+    workspace::run(workspace::cargo().args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "ntc-traffic",
+    ]))
 }
 
 /// Puts a link to ONNX Runtime beside the binary, where `ntc` looks by itself.

@@ -2,6 +2,7 @@
 //! servers of C do, which those of Python and Node.js beside them cannot. `ntc-traffic FUNCTION --host ADDRESS --port PORT
 //! [--seed N]` runs one: a server until it is killed, a client for one session of work.
 
+mod files;
 mod management;
 mod messages;
 mod storage;
@@ -44,6 +45,8 @@ enum Function {
     MqttClient,
     PostgresServer,
     PostgresClient,
+    TftpServer,
+    TftpClient,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
         Function::MqttClient => wait(messages::mqtt_client(work)),
         Function::PostgresServer => wait(storage::postgres_server(work)),
         Function::PostgresClient => wait(storage::postgres_client(work)),
+        Function::TftpServer => files::tftp_server(work),
+        Function::TftpClient => files::tftp_client(work),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -61,14 +61,19 @@ impl Told {
     }
 
     fn counter(work: &mut Work) -> Self {
-        Self::Counter(work.size(1, 1 << 31) as u32, if work.happens(0.3) { 0.0 } else { work.size(1, 1_000_000) as f64 })
+        Self::Counter(
+            work.size(1, 1 << 31) as u32,
+            if work.happens(0.3) { 0.0 } else { work.size(1, 1_000_000) as f64 },
+        )
     }
 
     /// What it is after so many seconds.
     fn now(&self, seconds: f64) -> ObjectSyntax {
         let value = match self {
             Self::Same(value) => return value.clone(),
-            Self::Ticks(base) => ApplicationSyntax::Ticks(TimeTicks(base.wrapping_add((seconds * 100.0) as u32))),
+            Self::Ticks(base) => {
+                ApplicationSyntax::Ticks(TimeTicks(base.wrapping_add((seconds * 100.0) as u32)))
+            }
             Self::Counter(base, rate) => {
                 ApplicationSyntax::Counter(Counter(base.wrapping_add((seconds * rate) as u32)))
             }
@@ -256,10 +261,13 @@ impl Agent {
     fn set(&mut self, mut pdu: Pdu, first_version: bool) -> Pdu {
         let changeable = |asked: &VarBind| {
             let name = &asked.name;
-            name.starts_with(&SYSTEM) && [4, 5, 6].contains(&name[SYSTEM.len()]) && self.objects.contains_key(&name[..])
+            name.starts_with(&SYSTEM)
+                && [4, 5, 6].contains(&name[SYSTEM.len()])
+                && self.objects.contains_key(&name[..])
         };
         if let Some(place) = pdu.variable_bindings.iter().position(|asked| !changeable(asked)) {
-            let status = if first_version { Pdu::ERROR_STATUS_NO_SUCH_NAME } else { Pdu::ERROR_STATUS_NOT_WRITABLE };
+            let status =
+                if first_version { Pdu::ERROR_STATUS_NO_SUCH_NAME } else { Pdu::ERROR_STATUS_NOT_WRITABLE };
             fail(&mut pdu, status, place);
             return pdu;
         }

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use futures::{SinkExt as _, StreamExt as _};
 use rumqttc::{
     AsyncClient, Codec, ConnAck, Connect, ConnectReturnCode, Event, LastWill, MqttOptions, Outgoing, Packet,
-    PubAck, PubComp, PubRec, PubRel, Publish, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, matches, v5,
+    PubAck, PubComp, PubRec, PubRel, Publish, QoS, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, matches,
+    v5,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -185,7 +186,8 @@ fn answer(packet: Packet, house: &Shared, who: u64) -> Option<Packet> {
 
 fn topic_of(work: &mut Work) -> String {
     let own = work.word();
-    let mut parts = vec![work.pick(["house", "plant", "car", "v1/devices", "tele", "zigbee2mqtt", &own]).to_owned()];
+    let mut parts =
+        vec![work.pick(["house", "plant", "car", "v1/devices", "tele", "zigbee2mqtt", &own]).to_owned()];
     parts.extend((0..work.count(1, 3)).map(|_| work.word()));
     parts.join("/")
 }
@@ -197,7 +199,8 @@ fn reading(work: &mut Work) -> Vec<u8> {
         1 => work.pick(["on", "off", "OPEN", "CLOSED", "1", "ONLINE"]).into(),
         2 => format!("{{\"t\":{:.3},\"u\":\"C\"}}", work.draw()).into_bytes(),
         3 | 4 => {
-            let fields = (0..work.count(1, 12)).map(|_| format!("\"{}\":{}", work.word(), work.size(1, 100_000)));
+            let fields =
+                (0..work.count(1, 12)).map(|_| format!("\"{}\":{}", work.word(), work.size(1, 100_000)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(",")).into_bytes()
         }
         _ => work.bytes(5, 4_000),
@@ -247,7 +250,12 @@ pub async fn mqtt_client(mut work: Work) -> Result<()> {
     let mut options = MqttOptions::new(id, work.at.ip().to_string(), work.at.port());
     options.set_keep_alive(alive).set_clean_session(true);
     if work.happens(0.2) {
-        options.set_last_will(LastWill::new(format!("{}/gone", plan.topic), "offline", QoS::AtLeastOnce, false));
+        options.set_last_will(LastWill::new(
+            format!("{}/gone", plan.topic),
+            "offline",
+            QoS::AtLeastOnce,
+            false,
+        ));
     }
     if work.happens(0.2) {
         options.set_credentials(work.word(), work.word());

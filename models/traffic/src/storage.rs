@@ -11,7 +11,8 @@ use pgwire::{
         RandomPidSecretKeyGenerator, Type,
         auth::{
             self, AuthSource, DefaultServerParameterProvider, LoginInfo, Password, ServerParameterProvider,
-            StartupHandler, cleartext::CleartextPasswordAuthStartupHandler,
+            StartupHandler,
+            cleartext::CleartextPasswordAuthStartupHandler,
             md5pass::{Md5PasswordAuthStartupHandler, hash_md5_password},
         },
         portal::{Format, Portal},
@@ -55,7 +56,8 @@ struct Parameters {
 impl Parameters {
     fn new(work: &mut Work) -> Self {
         let mut told = DefaultServerParameterProvider::default();
-        let version = work.pick(["13.4", "14.9 (Debian 14.9-1.pgdg120+1)", "16.1", "12.17", "17.2 (Ubuntu 17.2-1)"]);
+        let version =
+            work.pick(["13.4", "14.9 (Debian 14.9-1.pgdg120+1)", "16.1", "12.17", "17.2 (Ubuntu 17.2-1)"]);
         told.server_version = version.to_owned();
         told.time_zone = work.pick(["UTC", "Etc/UTC", "Europe/Berlin", "America/Los_Angeles"]).to_owned();
         told.search_path = work.pick(["public", "\"$user\", public", "app"]).to_owned();
@@ -147,7 +149,10 @@ impl PgWireServerHandlers for Handlers {
             }
             Login::Md5 => {
                 let salt = self.0.draws("salt").int(1, u32::MAX).to_be_bytes();
-                Startup::Md5(Md5PasswordAuthStartupHandler::new(Arc::new(Passwords { salt: Some(salt) }), parameters))
+                Startup::Md5(Md5PasswordAuthStartupHandler::new(
+                    Arc::new(Passwords { salt: Some(salt) }),
+                    parameters,
+                ))
             }
         })
     }
@@ -159,7 +164,7 @@ enum Asked {
     Done(Tag),
     Begin,
     End(&'static str),
-    Wrong(ErrorInfo),
+    Wrong(Box<ErrorInfo>),
 }
 
 impl Shop {
@@ -172,21 +177,28 @@ impl Shop {
     fn asked(&self, sql: &str) -> Asked {
         let lower = sql.trim().to_lowercase();
         let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == ';').collect();
-        let after = |word| words.iter().position(|known| *known == word).and_then(|place| words.get(place + 1));
+        let after =
+            |word| words.iter().position(|known| *known == word).and_then(|place| words.get(place + 1));
         let mut draws = self.draws(&lower);
         match words[0] {
             "begin" | "start" => Asked::Begin,
             "commit" => Asked::End("COMMIT"),
             "rollback" => Asked::End("ROLLBACK"),
             "insert" => Asked::Done(Tag::new("INSERT").with_oid(0).with_rows(1)),
-            "update" | "delete" => Asked::Done(Tag::new(&words[0].to_uppercase()).with_rows(draws.count(0, 40))),
+            "update" | "delete" => {
+                Asked::Done(Tag::new(&words[0].to_uppercase()).with_rows(draws.count(0, 40)))
+            }
             "select" | "show" | "with" | "values" => {
                 let Some(&table) = after("from") else {
                     return Asked::Rows { columns: vec![("?column?".to_owned(), Type::INT4)], count: 1 };
                 };
                 if table.starts_with("missing") {
                     let said = format!("relation \"{table}\" does not exist");
-                    return Asked::Wrong(ErrorInfo::new("ERROR".to_owned(), "42P01".to_owned(), said));
+                    return Asked::Wrong(Box::new(ErrorInfo::new(
+                        "ERROR".to_owned(),
+                        "42P01".to_owned(),
+                        said,
+                    )));
                 }
                 if lower.contains("count(") {
                     let columns = vec![("count".to_owned(), Type::INT8), ("sum".to_owned(), Type::FLOAT8)];
@@ -214,7 +226,12 @@ impl Shop {
         columns
     }
 
-    fn rows(&self, sql: &str, fields: &Arc<Vec<FieldInfo>>, count: usize) -> PgWireResult<Vec<PgWireResult<DataRow>>> {
+    fn rows(
+        &self,
+        sql: &str,
+        fields: &Arc<Vec<FieldInfo>>,
+        count: usize,
+    ) -> PgWireResult<Vec<PgWireResult<DataRow>>> {
         let mut draws = self.draws(sql);
         let longest = draws.size(8, 400) as u32;
         let mut encoder = DataRowEncoder::new(Arc::clone(fields));
@@ -246,7 +263,7 @@ impl Shop {
             Asked::Done(tag) => Response::Execution(tag),
             Asked::Begin => Response::TransactionStart(Tag::new("BEGIN")),
             Asked::End(word) => Response::TransactionEnd(Tag::new(word)),
-            Asked::Wrong(said) => Response::Error(Box::new(said)),
+            Asked::Wrong(said) => Response::Error(said),
         })
     }
 }
@@ -255,7 +272,9 @@ fn fields(columns: Vec<(String, Type)>, format: &Format) -> Vec<FieldInfo> {
     let field = |(place, (name, kind))| {
         // One format for each column, or for all of them.
         let format = match format {
-            Format::Individual(formats) => formats.get(place).map_or(FieldFormat::Text, |&code| FieldFormat::from(code)),
+            Format::Individual(formats) => {
+                formats.get(place).map_or(FieldFormat::Text, |&code| FieldFormat::from(code))
+            }
             one => one.format_for(place),
         };
         FieldInfo::new(name, None, None, kind, format)
@@ -307,7 +326,7 @@ impl QueryParser for Handlers {
     {
         // A server finds out here what it does not have.
         match self.0.asked(sql) {
-            Asked::Wrong(said) => Err(PgWireError::UserError(Box::new(said))),
+            Asked::Wrong(said) => Err(PgWireError::UserError(said)),
             _ => Ok(Some(sql.to_owned())),
         }
     }

@@ -71,7 +71,10 @@ impl Responder for Nobody {
 
 #[async_trait]
 impl Listener for Sensor {
-    async fn listen(self: Box<Self>, sender: TransportRequestSender) -> io::Result<JoinHandle<io::Result<()>>> {
+    async fn listen(
+        self: Box<Self>,
+        sender: TransportRequestSender,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
         Ok(tokio::spawn(self.measure(sender)))
     }
 }
@@ -116,7 +119,10 @@ impl Responder for Confirmation {
 
 #[async_trait]
 impl Listener for Confirming {
-    async fn listen(self: Box<Self>, sender: TransportRequestSender) -> io::Result<JoinHandle<io::Result<()>>> {
+    async fn listen(
+        self: Box<Self>,
+        sender: TransportRequestSender,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
         let (inner, mut requests) = mpsc::unbounded_channel::<(Vec<u8>, Arc<dyn Responder>)>();
         let listening = Box::new(self.0).listen(inner).await?;
         tokio::spawn(async move {
@@ -143,7 +149,8 @@ pub async fn coap_server(mut work: Work) -> Result<()> {
     let delay = work.happens(0.3).then(|| work.pause(0.001, 0.02));
     let max_age = work.happens(0.5).then(|| work.int(1, 60));
     let sensor = Sensor { work: work.clone(), period };
-    let listeners: Vec<Box<dyn Listener>> = vec![Box::new(Confirming(UdpCoapListener::new(work.at)?)), Box::new(sensor)];
+    let listeners: Vec<Box<dyn Listener>> =
+        vec![Box::new(Confirming(UdpCoapListener::new(work.at)?)), Box::new(sensor)];
     let handler = move |mut request: Box<CoapRequest<SocketAddr>>| {
         let values = Arc::clone(&values);
         async move {
