@@ -1,4 +1,4 @@
-// SMTP: smtp-server, nodemailer. POP3: node-pop3.
+// SMTP: smtp-server, nodemailer. POP3: node-pop3, mailpop3.
 "use strict";
 
 const { main } = require("./work.cjs");
@@ -115,4 +115,37 @@ async function nodePop3(work) {
   }
 }
 
-main({ smtpServer, nodemailerClient, nodemailerSubmission, nodePop3 });
+// Lets itself in by SASL where the server says that it may.
+async function mailPop3(work) {
+  const Pop3 = require("mailpop3");
+  const { once } = require("node:events");
+  const client = new Pop3(work.port, work.host, { enabletls: false });
+  client.data.stls = true; // Without it, the library insists on TLS before PLAIN.
+  const ask = (command, ...values) => {
+    const answered = once(client, command);
+    client[command](...values);
+    return answered;
+  };
+  await once(client, "connect");
+  const [, , offered] = await ask("capa");
+  const mechanisms = ["PLAIN", "CRAM-MD5"].filter((name) => new RegExp(`SASL.*${name}`).test(offered));
+  const password = work.pick("secret", "secret", "secret", "secret", work.word());
+  const [open] = mechanisms.length
+    ? await ask("auth", work.pick(...mechanisms), "bob", password)
+    : await ask("login", "bob", password);
+  if (open) await lookAtLetters(work, ask);
+  await ask("quit");
+}
+
+async function lookAtLetters(work, ask) {
+  const [, { count }] = await ask("stat");
+  for (const command of work.pick([], ["list"], ["uidl"], ["list", "uidl"])) await ask(command);
+  const erase = work.draw() < 0.3;
+  for (let number = Math.max(1, Number(count) + 1 - work.count(0, 8)); number <= count; number += 1) {
+    await (work.draw() < 0.3 ? ask("top", number, work.int(0, 20)) : ask("retr", number));
+    if (erase) await ask("dele", number);
+    await work.think(0.003, 0.3);
+  }
+}
+
+main({ smtpServer, nodemailerClient, nodemailerSubmission, nodePop3, mailPop3 });
