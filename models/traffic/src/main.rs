@@ -2,11 +2,11 @@
 //! servers of C do, which those of Python and Node.js beside them cannot. `ntc-traffic FUNCTION --host ADDRESS --port PORT
 //! [--seed N]` runs one: a server until it is killed, a client for one session of work.
 
-mod files;
-mod management;
-mod messages;
-mod storage;
-mod things;
+mod coap;
+mod mqtt;
+mod postgresql;
+mod snmp;
+mod tftp;
 mod work;
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
@@ -53,16 +53,16 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let work = Work::new(options.host, options.port, options.files, options.seed, options.more);
     let done = match options.function {
-        Function::SnmpAgent => management::snmp_agent(work),
-        Function::SnmpManager => management::snmp_manager(work),
-        Function::CoapServer => wait(things::coap_server(work)),
-        Function::CoapClient => wait(things::coap_client(work)),
-        Function::MqttBroker => wait(messages::mqtt_broker(work)),
-        Function::MqttClient => wait(messages::mqtt_client(work)),
-        Function::PostgresServer => wait(storage::postgres_server(work)),
-        Function::PostgresClient => wait(storage::postgres_client(work)),
-        Function::TftpServer => files::tftp_server(work),
-        Function::TftpClient => files::tftp_client(work),
+        Function::SnmpAgent => snmp::snmp_agent(work),
+        Function::SnmpManager => snmp::snmp_manager(work),
+        Function::CoapServer => wait(coap::coap_server(work)),
+        Function::CoapClient => wait(coap::coap_client(work)),
+        Function::MqttBroker => wait(mqtt::mqtt_broker(work)),
+        Function::MqttClient => wait(mqtt::mqtt_client(work)),
+        Function::PostgresServer => wait(postgresql::postgres_server(work)),
+        Function::PostgresClient => wait(postgresql::postgres_client(work)),
+        Function::TftpServer => tftp::tftp_server(work),
+        Function::TftpClient => tftp::tftp_client(work),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
