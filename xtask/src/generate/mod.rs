@@ -122,6 +122,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         list(&all);
         return Ok(ExitCode::SUCCESS);
     }
+    let chosen = service::choose(all.clone(), &args.services)?;
     let out = std::path::absolute(args.out.as_deref().context("no --out")?)?;
     if !rustix::process::geteuid().is_root() {
         bail!("network namespaces need root: sudo -E env \"PATH=$PATH\" cargo xtask generate");
@@ -131,7 +132,6 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         Some(ntc) => ntc.canonicalize().with_context(|| ntc.display().to_string())?,
         None => build::agent(build::Profile::Release)?,
     };
-    let chosen = service::choose(all.clone(), &args.services)?;
     if service::in_machine_code(&chosen) {
         build::traffic()?;
     }
