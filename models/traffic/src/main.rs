@@ -1,5 +1,5 @@
-//! Servers and clients of generated traffic (`cargo xtask generate`) in machine code: they answer as fast as devices and
-//! servers of C do, which those of Python and Node.js beside them cannot. `ntc-traffic FUNCTION --host ADDRESS --port PORT
+//! Servers and clients of generated traffic (`cargo xtask generate`) in machine code, as those of devices and many servers
+//! are: they answer sooner than those of Python and Node.js beside them. `ntc-traffic FUNCTION --host ADDRESS --port PORT
 //! [--seed N]` runs one: a server until it is killed, a client for one session of work.
 
 mod coap;
