@@ -84,7 +84,10 @@ def gst_rtp_server(work):
         buffer = info.get_buffer()
         caller = GstNet.buffer_get_net_address_meta(buffer).addr
         caller = caller.get_address().to_string(), caller.get_port()
-        number = buffer.extract_dup(1, 1)[0] & 0x7F
+        first, second = buffer.extract_dup(0, 2)
+        number = second & 0x7F
+        if first >> 6 != 2 or 72 <= number <= 76:
+            return Gst.PadProbeReturn.OK  # STUN or RTCP
         if caller not in callers:
             answers = number in senders and work.random.random() < 0.6
             callers[caller] = [senders[number][1] if answers else None, 0]
