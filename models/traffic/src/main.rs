@@ -7,6 +7,7 @@ mod mqtt;
 mod postgresql;
 mod snmp;
 mod tftp;
+mod turn;
 mod work;
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
@@ -47,6 +48,8 @@ enum Function {
     PostgresClient,
     TftpServer,
     TftpClient,
+    TurnServer,
+    TurnClient,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,8 @@ fn main() -> ExitCode {
         Function::PostgresClient => wait(postgresql::postgres_client(work)),
         Function::TftpServer => tftp::tftp_server(work),
         Function::TftpClient => tftp::tftp_client(work),
+        Function::TurnServer => wait(turn::turn_server(work)),
+        Function::TurnClient => wait(turn::turn_client(work)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
