@@ -1,13 +1,16 @@
 //! Servers and clients of generated traffic (`cargo xtask generate`) in machine code, as those of devices and many servers
-//! are: they answer sooner than those of Python and Node.js beside them. `ntc-traffic FUNCTION --host ADDRESS --port PORT
+//! are, beside those of Python and Node.js. `ntc-traffic FUNCTION --host ADDRESS --port PORT
 //! [--seed N]` runs one: a server until it is killed, a client for one session of work.
 
 mod coap;
 mod mqtt;
 mod postgresql;
 mod snmp;
+mod ssh;
 mod tftp;
+mod tls;
 mod turn;
+mod web;
 mod work;
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
@@ -46,6 +49,15 @@ enum Function {
     MqttClient,
     PostgresServer,
     PostgresClient,
+    SshServer,
+    SshClient,
+    HttpServer,
+    HttpClient,
+    RestClient,
+    HttpsServer,
+    HttpsClient,
+    TlsServer,
+    TlsClient,
     TftpServer,
     TftpClient,
     TurnServer,
@@ -64,6 +76,15 @@ fn main() -> ExitCode {
         Function::MqttClient => wait(mqtt::mqtt_client(work)),
         Function::PostgresServer => wait(postgresql::postgres_server(work)),
         Function::PostgresClient => wait(postgresql::postgres_client(work)),
+        Function::SshServer => wait(ssh::ssh_server(work)),
+        Function::SshClient => wait(ssh::ssh_client(work)),
+        Function::HttpServer => wait(web::http_server(work)),
+        Function::HttpClient => wait(web::http_client(work)),
+        Function::RestClient => web::rest_client(work),
+        Function::HttpsServer => wait(web::https_server(work)),
+        Function::HttpsClient => wait(web::https_client(work)),
+        Function::TlsServer => wait(tls::tls_server(work)),
+        Function::TlsClient => wait(tls::tls_client(work)),
         Function::TftpServer => tftp::tftp_server(work),
         Function::TftpClient => tftp::tftp_client(work),
         Function::TurnServer => wait(turn::turn_server(work)),
