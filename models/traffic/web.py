@@ -332,11 +332,14 @@ def ntlm_server(work):
     Server((work.host, work.port), Handler).serve_forever()
 
 
+ACCOUNTS = ("EXAMPLE\\user", "EXAMPLE\\administrator", "CORPORATION\\service-of-backups", "A\\b")
+
+
 def winrm_client(work):
     """Commands and scripts on a machine with Windows."""
     from winrm import Session
 
-    session = Session(f"http://{work.url_host}:{work.port}/wsman", auth=("EXAMPLE\\user", "secret"),
+    session = Session(f"http://{work.url_host}:{work.port}/wsman", auth=(work.pick(*ACCOUNTS), "secret"),
                       transport=work.pick("ntlm", "ntlm", "basic"), message_encryption=work.pick("auto", "auto", "never"))
     for _ in range(work.count(1, 3)):
         if work.random.random() < 0.5:
@@ -354,7 +357,7 @@ def requests_ntlm_client(work):
     from requests_ntlm import HttpNtlmAuth
 
     session = requests.Session()
-    session.auth = HttpNtlmAuth(f"EXAMPLE\\{work.pick('user', 'user', 'user', 'nobody')}", "secret")
+    session.auth = HttpNtlmAuth(work.pick(*ACCOUNTS, "EXAMPLE\\nobody"), "secret")
     session.headers["User-Agent"] = work.pick(*AGENTS, "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0; Pro)")
     base = f"http://{work.url_host}:{work.port}"
     for _ in range(work.count(1, 6)):

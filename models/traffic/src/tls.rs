@@ -31,8 +31,8 @@ fn provider(work: &mut Work) -> Arc<CryptoProvider> {
         provider.kx_groups.truncate(work.int(2, groups) as usize);
     }
     if work.happens(0.3) {
-        // Suites of both versions are left: of TLS 1.3 there are three.
-        provider.cipher_suites.truncate(work.int(5, suites) as usize);
+        // Of TLS 1.3 there are three, then as many for keys on curves: some for RSA are left.
+        provider.cipher_suites.truncate(work.int(7, suites) as usize);
     }
     Arc::new(provider)
 }
@@ -46,7 +46,8 @@ fn folder(work: &Work) -> Result<PathBuf> {
 
 fn identity(work: &Work, name: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let folder = folder(work)?;
-    let chain = CertificateDer::pem_file_iter(folder.join(format!("{name}.pem")))?.collect::<Result<_, _>>()?;
+    let chain =
+        CertificateDer::pem_file_iter(folder.join(format!("{name}.pem")))?.collect::<Result<_, _>>()?;
     Ok((chain, PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key")))?))
 }
 
@@ -59,7 +60,8 @@ fn roots(work: &Work) -> Result<Arc<RootCertStore>> {
 /// The folder of certificates is after the name, and `mutual` where clients must have some.
 pub fn acceptor(work: &mut Work, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
     let provider = provider(work);
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(work.pick(VERSIONS))?;
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(work.pick(VERSIONS))?;
     let builder = if work.more.iter().any(|word| word == "mutual") {
         let verifier = WebPkiClientVerifier::builder_with_provider(roots(work)?, provider);
         builder.with_client_cert_verifier(verifier.build()?)
@@ -82,7 +84,8 @@ pub fn acceptor(work: &mut Work, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
 
 /// With a certificate of its own now and then.
 pub fn client(work: &mut Work) -> Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(provider(work)).with_protocol_versions(work.pick(VERSIONS))?;
+    let builder =
+        ClientConfig::builder_with_provider(provider(work)).with_protocol_versions(work.pick(VERSIONS))?;
     let builder = builder.with_root_certificates(roots(work)?);
     let mutual = work.more.iter().any(|word| word == "mutual");
     let mut config = if mutual || work.happens(0.3) {

@@ -38,8 +38,17 @@ const AGENTS: [&str; 5] = [
     "okhttp/4.12",
     "agent",
 ];
-const PAGES: [&str; 9] =
-    ["", "index.html", "static/app.js", "static/photo.jpg", "api/v1/items", "api/v1/state", "login", "feed.xml", "stream"];
+const PAGES: [&str; 9] = [
+    "",
+    "index.html",
+    "static/app.js",
+    "static/photo.jpg",
+    "api/v1/items",
+    "api/v1/state",
+    "login",
+    "feed.xml",
+    "stream",
+];
 
 /// Draws that handlers share.
 #[derive(Clone)]
@@ -116,7 +125,8 @@ fn headers(work: &mut Work) -> HeaderMap {
         headers.insert(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("letters"));
     }
     if work.happens(0.3) {
-        let policy = "default-src 'self'; img-src 'self' data: https://images.example.net; frame-ancestors 'none'";
+        let policy =
+            "default-src 'self'; img-src 'self' data: https://images.example.net; frame-ancestors 'none'";
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
@@ -176,7 +186,8 @@ async fn chunks(State(shop): State<Shop>) -> Body {
 
 /// Of a file that is made while it is sent.
 fn pieces(work: &mut Work) -> impl Stream<Item = Result<Vec<u8>, Infallible>> + use<> {
-    let pieces: Vec<_> = (0..work.count(1, 8)).map(|_| (work.pause(0.001, 0.4), work.bytes(20, 8_000))).collect();
+    let pieces: Vec<_> =
+        (0..work.count(1, 8)).map(|_| (work.pause(0.001, 0.4), work.bytes(20, 8_000))).collect();
     stream::iter(pieces).then(|(pause, piece)| async move {
         sleep(pause).await;
         Ok(piece)
@@ -206,7 +217,8 @@ async fn rpc(State(shop): State<Shop>, Json(asked): Json<Value>) -> impl IntoRes
 }
 
 fn call(work: &mut Work) -> Value {
-    let method = work.pick(["eth_getBlockByNumber", "getinfo", "item.get", "user.login", "system.listMethods"]);
+    let method =
+        work.pick(["eth_getBlockByNumber", "getinfo", "item.get", "user.login", "system.listMethods"]);
     json!({ "jsonrpc": "2.0", "id": work.int(1, 99_999), "method": method, "params": [record(work)] })
 }
 
@@ -243,6 +255,8 @@ pub async fn https_client(mut work: Work) -> Result<()> {
 }
 
 fn builder(work: &mut Work, name: &str) -> reqwest::ClientBuilder {
+    // reqwest wants one even where nothing is encrypted; a second time it stays as it is.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let own = own_headers(work).into_iter();
     let headers = own.map(|(name, value)| {
         (header::HeaderName::from_static(name), HeaderValue::from_str(&value).expect("letters"))
@@ -265,7 +279,9 @@ async fn visit(work: &mut Work, client: &Client, base: &str) -> Result<()> {
                 let body = if calls.len() == 1 { calls[0].clone() } else { calls.into() };
                 client.post(format!("{base}/rpc")).json(&body)
             }
-            0.65..0.75 => client.put(format!("{base}/api/v1/items/{}", work.int(1, 999))).body(work.bytes(10, 60_000)),
+            0.65..0.75 => {
+                client.put(format!("{base}/api/v1/items/{}", work.int(1, 999))).body(work.bytes(10, 60_000))
+            }
             0.75..0.82 => {
                 client.post(format!("{base}/upload")).body(reqwest::Body::wrap_stream(pieces(work)))
             }
@@ -298,7 +314,12 @@ pub fn rest_client(mut work: Work) -> Result<()> {
             }
             request.send_json(call(&mut work))?
         } else {
-            let mut request = agent.get(format!("{base}/{}?{}={}", work.pick(PAGES), work.word(), token(&mut work, 1, 300)));
+            let mut request = agent.get(format!(
+                "{base}/{}?{}={}",
+                work.pick(PAGES),
+                work.word(),
+                token(&mut work, 1, 300)
+            ));
             for (name, value) in &own[1..] {
                 request = request.header(*name, value);
             }
