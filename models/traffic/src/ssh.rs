@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -140,7 +140,7 @@ struct Machine {
 
 impl Machine {
     fn text(&self, low: u32, high: u32) -> String {
-        self.work.lock().unwrap().text(low, high)
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).text(low, high)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     fs, io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -56,7 +56,7 @@ struct Shop(Arc<Mutex<Work>>);
 
 impl Shop {
     fn draw<T>(&self, with: impl FnOnce(&mut Work) -> T) -> T {
-        with(&mut self.0.lock().unwrap())
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -122,7 +122,7 @@ fn headers(work: &mut Work) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if work.happens(0.4) {
         let cookie = format!("session={}; Path=/; HttpOnly; SameSite=Lax", token(work, 16, 900));
-        headers.insert(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("letters"));
+        headers.extend(HeaderValue::from_str(&cookie).ok().map(|value| (header::SET_COOKIE, value)));
     }
     if work.happens(0.3) {
         let policy =
@@ -258,8 +258,8 @@ fn builder(work: &mut Work, name: &str) -> reqwest::ClientBuilder {
     // reqwest wants one even where nothing is encrypted; a second time it stays as it is.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let own = own_headers(work).into_iter();
-    let headers = own.map(|(name, value)| {
-        (header::HeaderName::from_static(name), HeaderValue::from_str(&value).expect("letters"))
+    let headers = own.filter_map(|(name, value)| {
+        Some((header::HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
     });
     Client::builder()
         .default_headers(headers.collect())
