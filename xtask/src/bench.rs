@@ -34,10 +34,16 @@ pub fn main(arguments: &Arguments) -> Result<()> {
     workspace::run(workspace::cargo().args(["build", "--release", "--package", "ntc-bench"]))?;
     let program = ntc.with_file_name("ntc-bench");
     workspace::run(workspace::command(&program).args(&arguments.to_benchmark))?;
-    if arguments.to_benchmark.first().is_some_and(|what| what == "qos") {
+    if measures_queues(&arguments.to_benchmark) {
         qos_in_guest(&program, &out(&arguments.to_benchmark))?;
     }
     Ok(())
+}
+
+/// Whether queues are to be measured, and not only told of.
+fn measures_queues(arguments: &[String]) -> bool {
+    let asks_for_help = |word: &String| word == "--help" || word == "-h";
+    arguments.first().is_some_and(|what| what == "qos") && !arguments.iter().any(asks_for_help)
 }
 
 /// The same under Debian's kernel, which has CAKE and fq_codel: an emulated processor carries less.
@@ -70,4 +76,17 @@ fn out(arguments: &[String]) -> PathBuf {
     let place = arguments.iter().position(|word| word == "--out");
     let given = place.and_then(|place| arguments.get(place + 1)).map(PathBuf::from);
     given.or_else(|| arguments.iter().find_map(after)).unwrap_or_else(|| "target/qos".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_measures_nothing() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(measures_queues(&words("qos --out docs/qos")));
+        assert!(!measures_queues(&words("qos --help")));
+        assert!(!measures_queues(&words("live")));
+    }
 }
