@@ -7,10 +7,11 @@
 
 import fnmatch
 import json
+from dataclasses import replace
 
 import numpy as np
 
-from . import baselines, calibrate, evaluate, folds, runs, study
+from . import baselines, calibrate, evaluate, folds, learn, runs, study
 from .ports import PortEvidence, Prior
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
@@ -22,6 +23,7 @@ DRAWS = 400  # of repositories, in paired intervals
 # ----------------------------------------------------------------------------------------------------------------------
 
 THREE = "three networks"
+OFF_PORT, NO_PORTS = "off-port", "no-ports"  # beside the levels, of protocols
 
 
 def names():
@@ -55,7 +57,7 @@ def run(wanted, corpus, workshop):
         if name in BASELINES:
             said = BASELINES[name](parts, catalogue)
             of_default = of_default or folds.answers(
-                folds.Crossed(recipe, folds.SEEDS[0], parts, workshop).probabilities, parts, catalogue, ("all",))
+                folds.Crossed(recipe, folds.SEEDS[0], parts, workshop).probabilities, parts, catalogue, ("all", NO_PORTS))
             more = {"default_above": lead(of_default, said, parts, catalogue)}
         else:
             seeds = folds.SEEDS if name == THREE else folds.SEEDS[:1]
@@ -80,21 +82,28 @@ def run(wanted, corpus, workshop):
 
 def lead(said, other, parts, catalogue, seed=0):
     """95% intervals of how much more of the flows is right than by `other`, repositories drawn anew."""
-    found = {}
-    for level in evaluate.LEVELS:
-        wanted, ours, repos, *_ = folds.pooled(said, parts, catalogue, level=level)
-        theirs = folds.pooled(other, parts, catalogue, level=level)[1]
-        better = (ours == wanted).astype(float) - (theirs == wanted)
-        _, group = np.unique(repos.astype(str), return_inverse=True)
+    def interval(name="all", level="protocol", off_port_alone=False):
+        wanted, ours, repos, off_port, _ = folds.pooled(said, parts, catalogue, name, level)
+        theirs = folds.pooled(other, parts, catalogue, name, level)[1]
+        chosen = off_port | (not off_port_alone)
+        better = ((ours == wanted).astype(float) - (theirs == wanted))[chosen]
+        _, group = np.unique(repos[chosen].astype(str), return_inverse=True)
         total, count = np.bincount(group, better), np.bincount(group)
         drawn = np.random.default_rng(seed).integers(len(count), size=(DRAWS, len(count)))
         low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1), [2.5, 97.5])
-        found[level] = [float(low), float(high)]
+        return [float(low), float(high)]
+
+    found = {level: interval(level=level) for level in evaluate.LEVELS}
+    found[OFF_PORT] = interval(off_port_alone=True)
+    if NO_PORTS in said and NO_PORTS in other:
+        found[NO_PORTS] = interval(NO_PORTS)
     return found
 
 
-def lightgbm(fold, catalogue):
-    return baselines.BASELINES["lightgbm"](fold.seen, fold.held_out, fold.labels, catalogue, 1)[0]
+def lightgbm(fold, catalogue, with_ports=True):
+    seen, held_out = (flows if with_ports else replace(flows, packets=learn.without_ports(flows.packets))
+                      for flows in (fold.seen, fold.held_out))
+    return baselines.BASELINES["lightgbm"](seen, held_out, fold.labels, catalogue, 1)[0]
 
 
 def lightgbm_prior(fold, catalogue):
@@ -126,6 +135,7 @@ def lightgbm_prior(fold, catalogue):
 
 BASELINES = {
     "port-table": lambda parts, catalogue: folds.port_table(parts),
-    "lightgbm": lambda parts, catalogue: {"all": [lightgbm(fold, catalogue) for fold in parts]},
+    "lightgbm": lambda parts, catalogue: {"all": [lightgbm(fold, catalogue) for fold in parts],
+                                          NO_PORTS: [lightgbm(fold, catalogue, with_ports=False) for fold in parts]},
     "lightgbm-prior": lambda parts, catalogue: {"all": [lightgbm_prior(fold, catalogue) for fold in parts]},
 }
