@@ -7,9 +7,9 @@ const { main } = require("./work.cjs");
 
 // Both versions under one set of names.
 const NOW = {
-  library: () => require("@ethereumjs/devp2p"),
+  devp2p: () => require("@ethereumjs/devp2p"),
   capabilities(work) {
-    const { ETH } = this.library();
+    const { ETH } = this.devp2p();
     const all = [ETH.eth62, ETH.eth63, ETH.eth64, ETH.eth65, ETH.eth66, ETH.eth67, ETH.eth68];
     const [oldest, newest] = [work.pick(0, 0, 1, 1, 4), work.pick(6, 6, 6, 5, 4)];
     return all.slice(oldest, newest + 1);
@@ -21,9 +21,9 @@ const NOW = {
   },
 };
 const THEN = {
-  library: () => require("ethereumjs-devp2p"),
+  devp2p: () => require("ethereumjs-devp2p"),
   capabilities(work) {
-    const { ETH } = this.library();
+    const { ETH } = this.devp2p();
     return work.pick([ETH.eth62, ETH.eth63], [ETH.eth63], [ETH.eth62]);
   },
   chain: () => undefined,
@@ -65,7 +65,7 @@ function clientName(work) {
 const keyAt = (port) => digest(`node at ${port}`);
 
 function discovery(work, age, key, endpoint, options) {
-  const { DPT } = age.library();
+  const { DPT } = age.devp2p();
   const dpt = new DPT(key, {
     endpoint,
     common: options.chain,
@@ -79,7 +79,7 @@ function discovery(work, age, key, endpoint, options) {
 }
 
 function transport(work, age, key, options) {
-  const { RLPx, Peer } = age.library();
+  const { RLPx, Peer } = age.devp2p();
   if (work.draw() < 0.6) {
     writeWhole(Peer);
   }
@@ -168,8 +168,8 @@ function send(eth, code, payload) {
 const numbered = (eth) => eth.getVersion() >= 66;
 
 function codes(age) {
-  const library = age.library();
-  return library.EthMessageCodes ?? library.ETH.MESSAGE_CODES;
+  const { ETH, EthMessageCodes } = age.devp2p();
+  return EthMessageCodes ?? ETH.MESSAGE_CODES;
 }
 
 function header(work) {
@@ -272,7 +272,7 @@ async function connect(work, age) {
   const chain = work.draw() < 0.75 ? "Mainnet" : work.pick("Sepolia", "Holesky");
   const rlpx = transport(work, age, random(work, 32), { maxPeers: 5, chain: age.chain(work, chain) });
   const other = work.draw() < 0.05 ? 1 : 0;
-  const known = new (age.library().RLPx)(keyAt(work.port + other), { capabilities: [], maxPeers: 0 });
+  const known = new (age.devp2p().RLPx)(keyAt(work.port + other), { capabilities: [], maxPeers: 0 });
   const id = Buffer.from(known.id ?? known._id);
   const over = new Promise((resolve) => events(rlpx).once("peer:removed", resolve));
   const session = new Promise((resolve) => events(rlpx).once("peer:added", async (peer) => {

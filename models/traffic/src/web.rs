@@ -305,28 +305,21 @@ pub fn rest_client(mut work: Work) -> Result<()> {
         .build()
         .into();
     let base = format!("http://{}", work.at);
-    let own = own_headers(&mut work);
+    // The first is the agent's name, which this one has already.
+    let own = &own_headers(&mut work)[1..];
     for _ in 0..work.few(10) {
         let mut answer = if work.happens(0.5) {
-            let mut request = agent.post(format!("{base}/rpc"));
-            for (name, value) in &own[1..] {
-                request = request.header(*name, value);
-            }
-            request.send_json(call(&mut work))?
+            with_headers(agent.post(format!("{base}/rpc")), own).send_json(call(&mut work))?
         } else {
-            let mut request = agent.get(format!(
-                "{base}/{}?{}={}",
-                work.pick(PAGES),
-                work.word(),
-                token(&mut work, 1, 300)
-            ));
-            for (name, value) in &own[1..] {
-                request = request.header(*name, value);
-            }
-            request.call()?
+            let (page, name, value) = (work.pick(PAGES), work.word(), token(&mut work, 1, 300));
+            with_headers(agent.get(format!("{base}/{page}?{name}={value}")), own).call()?
         };
         println!("{} {}", answer.status(), answer.body_mut().read_to_vec()?.len());
         work.think(0.003, 0.8);
     }
     Ok(())
+}
+
+fn with_headers<B>(request: ureq::RequestBuilder<B>, own: &[(&str, String)]) -> ureq::RequestBuilder<B> {
+    own.iter().fold(request, |request, (name, value)| request.header(*name, value))
 }
