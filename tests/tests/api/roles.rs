@@ -93,6 +93,8 @@ fn each_way_in_gives_the_role_that_is_written_down() -> anyhow::Result<()> {
     ])?;
     let unix = Asker::unix(&link);
     unix.until("/v1/agent", |agent| (agent["ready"] == true).then_some(()))?;
+    // What is counted may come a little later than that it is ready.
+    unix.until("/v1/stats", |stats| (stats["status"] != 503).then_some(()))?;
     let stranger = unix.by(&["setpriv", "--reuid", "65534", "--clear-groups"]);
     let loopback = Asker::inside(&link.agent_side, &[]);
     let tls = Asker::inside(&link.far_side, &["--cacert", &certificate]);
