@@ -12,6 +12,8 @@ use crate::run::services::Transport;
 pub(super) const BLOCK: u16 = 64;
 /// Share of the random ports that are the standard ports of other services: ports that lie.
 const LYING: f64 = 0.3;
+/// Share of the services over UDP whose answers do not arrive, on lines behind the capture.
+const SILENT: f64 = 0.2;
 
 /// The line between client and server.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +43,17 @@ pub(super) struct Seat {
     pub(super) port: u16,
     /// First port of its block.
     pub(super) block: u16,
+    /// Whether the line loses what it sends, as a firewall does or where no server is: clients ask again, or give up.
+    pub(super) silent: bool,
+}
+
+impl Seat {
+    /// Its ports over UDP, first and last.
+    pub(super) fn udp_ports(&self) -> impl Iterator<Item = (u16, u16)> {
+        let own = self.service.transport.contains(&Transport::Udp).then_some((self.port, self.port));
+        let block = self.service.block.as_ref().filter(|block| block.transport == Transport::Udp);
+        own.into_iter().chain(block.map(|_| (self.block, self.block + BLOCK - 1)))
+    }
 }
 
 /// A network for some seconds.
@@ -101,7 +114,10 @@ pub(super) fn rounds(services: &[Service], seed: u64, rounds: usize, hand: usize
                 taken.ports.extend(service.transport.iter().map(|&transport| (transport, port)));
                 let block = taken.block(&mut draw);
                 dealt[index][usize::from(random)] += 1;
-                seats.push(Seat { service: service.clone(), pair: pair.clone(), port, block });
+                // A stream of its own: the rest stays as it was dealt before there was silence.
+                let share = Draw::new(seed, &format!("silence {number} {}", pair.name)).share();
+                let silent = service.transport == [Transport::Udp] && !line.near_server && share < SILENT;
+                seats.push(Seat { service: service.clone(), pair: pair.clone(), port, block, silent });
             }
             Round { random, line, seats }
         })
@@ -185,6 +201,24 @@ mod tests {
                 assert!(seat.pair.ipv6 || round.line.ip_version == 4);
             }
         }
+    }
+
+    #[test]
+    fn only_services_over_udp_are_silent_and_most_answer() {
+        let rounds = rounds(&services(), 7, 50, 14);
+        let seats = rounds.iter().flat_map(|round| round.seats.iter().map(move |seat| (round, seat)));
+        let (silent, heard): (Vec<_>, Vec<_>) = seats
+            .filter(|(_, seat)| seat.service.transport == [Transport::Udp])
+            .partition(|(_, seat)| seat.silent);
+        assert!(!silent.is_empty() && heard.len() > 3 * silent.len());
+        // What the capture sees before it is lost would be an answer.
+        assert!(silent.iter().all(|(round, seat)| !round.line.near_server && seat.udp_ports().count() > 0));
+        assert!(
+            rounds
+                .iter()
+                .flat_map(|round| &round.seats)
+                .all(|seat| { !seat.silent || seat.service.transport == [Transport::Udp] })
+        );
     }
 
     #[test]

@@ -30,19 +30,19 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use deal::Round;
+use deal::{Round, Seat};
 use draw::Draw;
 use seat::Player;
 use service::Service;
 use truth::Truth;
-use wire::Wire;
+use wire::{Silent, Wire};
 
 use crate::{
     build, image,
     run::{
         INTERRUPTED, capture,
         host::{self, Host},
-        net::{self, Network, TO_CLIENT, TO_SERVER},
+        net::{self, Network, SERVER_V4, SERVER_V6, TO_CLIENT, TO_SERVER},
         process::{self, Interrupt},
         services::Site,
         traffic,
@@ -225,6 +225,9 @@ fn play(
         line.mtu,
         round.seats.len()
     );
+    for seat in round.seats.iter().filter(|seat| seat.silent) {
+        println!("  {} is not heard", seat.pair.name);
+    }
     let temporary = net::temporary_folder()?;
     let dir = temporary.path();
     host::write_etc(dir, &ACCOUNTS)?;
@@ -234,7 +237,9 @@ fn play(
     {
         network.ip(role, &format!("link set {port} mtu {}", line.mtu))?;
     }
-    let _wire = Wire::start(ends, line, &Draw::new(args.seed, &format!("wire {number}")))?;
+    let unheard = round.seats.iter().filter(|seat| seat.silent);
+    let silent = Silent::new(&[SERVER_V4, SERVER_V6], unheard.flat_map(Seat::udp_ports).collect())?;
+    let _wire = Wire::start(ends, line, &Draw::new(args.seed, &format!("wire {number}")), &silent)?;
     let mut servers = Vec::new();
     let site = Site {
         server: Host::start(&network.namespace("server"), "server", image, dir)?,
@@ -242,7 +247,7 @@ fn play(
         dir: dir.to_owned(),
         interrupt: interrupt.clone(),
     };
-    let player = |seat: &deal::Seat| Player::new(seat.clone(), args.seed, number, line, dir);
+    let player = |seat: &Seat| Player::new(seat.clone(), args.seed, number, line, dir);
     let players: Vec<Player> = round.seats.iter().map(player).collect::<Result<_>>()?;
     let mut serving = Vec::new();
     let mut failures = Vec::new();

@@ -36,6 +36,8 @@ struct Ports {
     label: String,
     category: String,
     name: String,
+    /// Whether its answers were lost.
+    silent: bool,
 }
 
 /// All that is written.
@@ -67,6 +69,7 @@ impl Truth {
                 label: seat.service.label.clone(),
                 category: seat.service.category.clone(),
                 name: name.clone(),
+                silent: seat.silent,
             }));
             ports.extend(seat.service.block.iter().map(|block| Ports {
                 transport: block.transport,
@@ -76,6 +79,7 @@ impl Truth {
                 label: block.label.clone(),
                 category: block.category.clone(),
                 name: name.clone(),
+                silent: seat.silent,
             }));
         }
         Self { capture, random_ports: round.random, line: round.line.clone(), ports, exchanges, failures }
