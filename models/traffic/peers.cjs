@@ -3,6 +3,7 @@
 
 const { createHash } = require("node:crypto");
 const { createSocket } = require("node:dgram");
+const frames = require("./peers_frames.cjs");
 const { main } = require("./work.cjs");
 
 // Both versions under one set of names.
@@ -28,6 +29,17 @@ const THEN = {
   },
   chain: () => undefined,
 };
+// Both as nodes of 2017 to 2020, whose writes and manners are other ones.
+const LIKE_GO = [THEN, NOW].map((age) => ({
+  ...age,
+  others: true,
+  capabilities(work) {
+    const { ETH } = this.devp2p();
+    const all = [ETH.eth62, ETH.eth63, ETH.eth64, ETH.eth65].filter(Boolean);
+    const oldest = work.pick(0, 0, 0, 1);
+    return all.slice(oldest, work.int(2, all.length));
+  },
+}));
 const CHAINS = { Mainnet: 1, Sepolia: 11_155_111, Holesky: 17_000 };
 
 // The event emitter of an object: itself, or what it has for that.
@@ -70,7 +82,10 @@ function discovery(work, age, key, endpoint, options) {
     endpoint,
     common: options.chain,
     timeout: 2_000,
-    createSocket: () => createSocket(work.six ? "udp6" : "udp4"),
+    createSocket: () => {
+      const socket = createSocket(work.six ? "udp6" : "udp4");
+      return options.serves && age.others ? frames.deaf(work, socket) : socket;
+    },
     ...options,
   });
   // Some of the nodes that others tell of are out of reach.
@@ -80,16 +95,18 @@ function discovery(work, age, key, endpoint, options) {
 
 function transport(work, age, key, options) {
   const { RLPx, Peer } = age.devp2p();
-  if (work.draw() < 0.6) {
+  if (age.others) {
+    frames.vary(work, Peer);
+  } else if (work.draw() < 0.6) {
     writeWhole(Peer);
   }
   const rlpx = new RLPx(key, {
-    clientId: clientName(work),
+    clientId: age.others ? frames.clientName(work) : clientName(work),
     capabilities: age.capabilities(work),
     timeout: 4_000,
     common: options.chain,
     remoteClientIdFilter: options.unwanted,
-    listenPort: null,
+    listenPort: age.others ? work.pick(null, 30_303) : null,
     ...options,
   });
   // Refused, reset, of another chain: the everyday life of a node.
@@ -123,7 +140,7 @@ function node(work, age) {
   const chain = age.chain(work, "Mainnet");
   const endpoint = { address: work.host, udpPort: work.port, tcpPort: work.port };
   // It knows some nodes from before, and does not ask them while we watch.
-  const dpt = discovery(work, age, key, endpoint, { refreshInterval: 36_000_000, chain });
+  const dpt = discovery(work, age, key, endpoint, { refreshInterval: 36_000_000, chain, serves: true });
   dpt.bind(work.port, work.host);
   for (let known = work.int(0, 13); known > 0; known -= 1) {
     const address = work.six ? `2001:db8:113::${work.int(1, 9_999)}` : `203.0.113.${work.int(1, 254)}`;
@@ -296,7 +313,9 @@ async function connect(work, age) {
     resolve();
   }));
   await rlpx.connect({ id, address: work.host, tcpPort: work.port });
-  await Promise.race([over, session, work.think(4, 6)]);
+  const [socket] = rlpx._peers.values();
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await Promise.race([over, closed, session, work.think(4, 6)]);
   if (work.draw() < 0.7) {
     rlpx.destroy(); // says why it goes
     await work.think(0.05, 0.3);
@@ -307,7 +326,10 @@ async function connect(work, age) {
 async function discover(work, age) {
   const socket = await new Promise((resolve) => {
     const probe = createSocket(work.six ? "udp6" : "udp4");
-    probe.bind(0, () => resolve(probe));
+    // Most nodes ask from the port that they serve at, if no other one behind the address has it.
+    probe.once("error", () => probe.bind(0));
+    probe.once("listening", () => resolve(probe));
+    probe.bind(age.others && work.draw() < 0.6 ? work.port : 0);
   });
   const { port } = socket.address();
   await new Promise((resolve) => socket.close(resolve));
@@ -316,12 +338,21 @@ async function discover(work, age) {
   const refreshInterval = work.size(500, 20_000);
   const options = { refreshInterval, chain: age.chain(work, "Mainnet") };
   const dpt = discovery(work, age, random(work, 32), endpoint, options);
-  await new Promise((resolve) => {
+  await new Promise((resolve, reject) => {
     events(dpt).once("listening", resolve);
+    events(dpt).once("error", reject); // another one was faster
     dpt.bind(port);
   });
   const peer = { address: work.host, udpPort: work.port, tcpPort: work.port };
-  if (work.draw() < 0.3) {
+  if (age.others && work.draw() < 0.4) {
+    for (let round = work.count(1, 6); round > 0; round -= 1) {
+      dpt._server._send(peer, "ping", { version: 4, from: endpoint, to: peer });
+      if (work.draw() < 0.2) {
+        dpt._server.findneighbours(peer, random(work, 64));
+      }
+      await work.think(0.2, 2);
+    }
+  } else if (work.draw() < 0.3) {
     for (let round = work.count(1, 5); round > 0; round -= 1) {
       const known = await dpt.addPeer({ ...peer }).catch(() => undefined);
       await work.think(0.05, 1.5);
@@ -340,7 +371,7 @@ async function visit(work, age) {
     await work.think(0.001, 1);
     const [asks, connects] = work.pick([true, false], [false, true], [false, true], [true, true]);
     if (asks) {
-      await discover(work, age);
+      await discover(work, age).catch((error) => console.error(error.message));
     }
     if (connects) {
       await connect(work, age).catch((error) => console.error(error.message));
@@ -353,6 +384,8 @@ async function visit(work, age) {
 main({
   ethereumNode: (work) => node(work, NOW),
   ethereumPeer: (work) => visit(work, NOW),
+  goEthereumNode: (work) => node(work, work.pick(...LIKE_GO)),
+  goEthereumPeer: (work) => visit(work, work.pick(...LIKE_GO)),
   oldEthereumNode: (work) => node(work, THEN),
   oldEthereumPeer: (work) => visit(work, THEN),
 });
