@@ -110,15 +110,72 @@ def zeep_client(work):
         work.think()
 
 
-def ntlm_server(work):
-    """Pages and WS-Management behind NTLM or a password, with messages encrypted where the client has it so."""
+def ntlm_handler(work):
+    """Of the standard library's server: it asks who the user is. NTLM alone, or within Negotiate."""
     import http.server
-    import socket
-    import uuid
     from base64 import b64decode, b64encode
-    from types import SimpleNamespace
 
     import spnego
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        server_version, sys_version = work.pick(("Microsoft-HTTPAPI/2.0", ""), ("Microsoft-IIS/10.0", ""))
+        context, last = None, ()
+
+        def reply(self, status, body=b"", headers=()):
+            self.send_response(status)
+            for name, value in (*headers, *self.last):
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.last = ()
+            self.wfile.write(body)
+
+        def known(self):
+            """Whether the user is; otherwise asks for more."""
+            kind, _, token = self.headers.get("Authorization", "").partition(" ")
+            if kind == "Basic" or (self.context and self.context.complete and not token):
+                return True
+            more = [("WWW-Authenticate", name) for name in ("Negotiate", "NTLM", 'Basic realm="WSMAN"')]
+            if token:
+                token = b64decode(token)
+                if not self.context or self.context.complete:
+                    self.context = spnego.server(protocol="ntlm" if token.startswith(b"NTLMSSP") else "negotiate")
+                try:
+                    answer = self.context.step(token)
+                except spnego.exceptions.SpnegoError:
+                    self.context = None
+                else:
+                    more = [("WWW-Authenticate", f"{kind} {b64encode(answer or b'').decode()}")]
+                    if self.context.complete:
+                        # Negotiate has a last word where NTLM alone has none.
+                        self.last = more if answer else ()
+                        return True
+            self.reply(401, headers=more)
+            return False
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def serve(work, handler):
+    import http.server
+    import socket
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if work.six else socket.AF_INET
+
+    Server((work.host, work.port), handler).serve_forever()
+
+
+def ntlm_server(work):
+    """Pages and WS-Management behind NTLM or a password, with messages encrypted where the client has it so."""
+    import uuid
+    from base64 import b64encode
+    from types import SimpleNamespace
+
     import xmltodict
     from requests_ntlm.requests_ntlm import ShimSessionSecurity
     from winrm.encryption import Encryption
@@ -149,39 +206,7 @@ def ntlm_server(work):
                          "a:RelatesTo": asked["env:Header"]["a:MessageID"]},
             "s:Body": body}}).encode()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        server_version, sys_version = work.pick(("Microsoft-HTTPAPI/2.0", ""), ("Microsoft-IIS/10.0", ""))
-        context = None
-
-        def reply(self, status, body=b"", headers=()):
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def known(self):
-            """Whether the user is; otherwise asks for more."""
-            kind, _, token = self.headers.get("Authorization", "").partition(" ")
-            if kind == "Basic" or (self.context and self.context.complete and not token):
-                return True
-            more = [("WWW-Authenticate", name) for name in ("Negotiate", "NTLM", 'Basic realm="WSMAN"')]
-            if token:
-                if not self.context or self.context.complete:
-                    self.context = spnego.server(protocol="ntlm")
-                try:
-                    answer = self.context.step(b64decode(token))
-                except spnego.exceptions.SpnegoError:
-                    self.context = None
-                else:
-                    if self.context.complete:
-                        return True
-                    more = [("WWW-Authenticate", f"{kind} {b64encode(answer).decode()}")]
-            self.reply(401, headers=more)
-            return False
-
+    class Handler(ntlm_handler(work)):
         def do_GET(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if not self.known():
@@ -199,13 +224,7 @@ def ntlm_server(work):
 
         do_POST = do_PUT = do_GET
 
-        def log_message(self, *_):
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if work.six else socket.AF_INET
-
-    Server((work.host, work.port), Handler).serve_forever()
+    serve(work, Handler)
 
 
 ACCOUNTS = ("EXAMPLE\\user", "EXAMPLE\\administrator", "CORPORATION\\service-of-backups", "A\\b")
