@@ -35,8 +35,9 @@ async function notify(work) {
   const { Integer, IpAddress, OctetString, Counter } = snmp.ObjectType;
   const communities = [snmp.Version1, snmp.Version2c, snmp.Version2c];
   const version = work.pick(...communities, ...(work.more.includes("communities") ? [] : [snmp.Version3, snmp.Version3]));
-  const options = { trapPort: work.port, transport: work.six ? "udp6" : "udp4", timeout: 2000, retries: 2, version,
-    engineID: work.pick(...ENGINES) };
+  // Who asks for the receiver's engine before an inform asks at `port`.
+  const options = { port: work.port, trapPort: work.port, transport: work.six ? "udp6" : "udp4", timeout: 2000, retries: 2,
+    version, engineID: work.pick(...ENGINES) };
   const session = version === snmp.Version3 ? snmp.createV3Session(work.host, work.pick(...USERS), options)
     : snmp.createSession(work.host, work.pick(...COMMUNITIES), options);
   const confirmed = version !== snmp.Version1 && work.draw() < 0.3;
