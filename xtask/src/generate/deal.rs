@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn each_pair_is_dealt_on_standard_and_on_random_ports() {
         let services = services();
-        // Every other round is of standard ports, and TCP's port 80, of which each has one, is that of 24 pairs.
-        let rounds = rounds(&services, 5, 50, 14);
+        // Every other round is of standard ports, and TCP's port 80, of which each has one, is that of 29 pairs.
+        let rounds = rounds(&services, 5, 70, 14);
         for pair in services.iter().flat_map(|service| &service.pair) {
             for random in [false, true] {
                 let dealt = rounds.iter().any(|round| {
