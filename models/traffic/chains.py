@@ -1,5 +1,6 @@
-"""Certificates as authorities give them, `python -m traffic.chains FOLDER SEED`: root.pem, server.pem with its issuers, and
-server.key, likewise client.pem and client.key. How many issuers there are, their keys and how much they say are drawn.
+"""Certificates as authorities give them, `python -m traffic.chains FOLDER SEED [large|quantum]`: root.pem, server.pem with its
+issuers, and server.key, likewise client.pem and client.key. How many issuers there are, their keys and how much they say are drawn:
+`large` has longer keys, more issuers and more names, `quantum` keys of ML-DSA.
 """
 
 import datetime
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.x509 import NameOID
 
 folder, draw = Path(sys.argv[1]), random.Random(sys.argv[2])
+size = sys.argv[3] if len(sys.argv) > 3 else ""
 today = datetime.datetime.now(datetime.UTC)
 
 
@@ -21,6 +23,10 @@ def word():
 
 
 def new_key():
+    if size == "quantum":
+        return draw.choice((mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87PrivateKey)).generate()
+    if size == "large":
+        return rsa.generate_private_key(65537, draw.choice((2048, 3072, 4096)))
     kind = draw.choice(("p256", "p256", "p384", "rsa", "rsa"))
     if kind == "rsa":
         return rsa.generate_private_key(65537, draw.choice((2048, 2048, 3072)))
@@ -46,7 +52,7 @@ def certify(name, issuer, issuer_key, authority, names=()):
     if draw.random() < 0.5:
         builder = builder.add_extension(x509.AuthorityInformationAccess([x509.AccessDescription(
             x509.AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"http://{word()}.example.org/"))]), False)
-    return key, builder.sign(issuer_key or key, hashes.SHA256())
+    return key, builder.sign(issuer_key or key, None if size == "quantum" else hashes.SHA256())
 
 
 def write(name, key, chain):
@@ -57,14 +63,15 @@ def write(name, key, chain):
 
 root_key, root = certify(f"{word()} root", None, None, True)
 issuers = [(root_key, root)]
-for _ in range(draw.choice((0, 1, 1, 2, 3))):
+for _ in range(draw.choice((1, 2, 3, 4) if size == "large" else (0, 1, 1, 2, 3))):
     key, issuer = issuers[-1]
     issuers.append(certify(f"{word()} {word()} authority", issuer, key, True))
 between = [issuer for _, issuer in reversed(issuers[1:])]
 if draw.random() < 0.2:
     between.append(root)  # Many send it along, though nobody needs it.
 key, issuer = issuers[-1]
-names = ["*.example.net", "www.example.net", *(f"{word()}.example.net" for _ in range(int(40 * draw.random() ** 3)))]
+most = 400 if size == "large" else 40
+names = ["*.example.net", "www.example.net", *(f"{word()}.example.net" for _ in range(int(most * draw.random() ** 3)))]
 own, certificate = certify("www.example.net", issuer, key, False, names)
 write("server", own, [certificate, *between])
 own, certificate = certify(word(), issuer, key, False, [f"{word()}.example.net"])
