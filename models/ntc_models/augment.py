@@ -29,8 +29,6 @@ WINDOW_RANGE = 1.0
 PAYLOAD_RANGE = 1.0
 LATEST_START = 3
 SEGMENTS = (536, 1400)  # bytes
-MERGED_WITHIN_US = 100  # of each other: about what one poll of a network card brings
-MERGED_BYTES = 65_535 - 60  # with headers, a packet's length has 16 bits
 EPHEMERAL = ((1024, 65535), (32768, 60999), (49152, 65535))  # any, Linux, IANA
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -130,50 +128,3 @@ def flip_roles(packets, chosen):
     flip = chosen[:, None] & real_packets(packets)
     packets[:, :, DIRECTION] = torch.where(flip, 1 - packets[:, :, DIRECTION], packets[:, :, DIRECTION])
     return packets
-
-
-def merge_segments(packets, chosen):
-    """As generic receive offload gives them to a hook behind it (net/ipv4/tcp_offload.c, tcp_gro_receive): data of one
-    direction and window becomes one packet, at the time of its first segment, until a segment is smaller than that. What
-    followed the 20 packets is not known, so merged flows are short of some.
-    """
-    packets = packets.clone()
-    flows = packets[chosen]
-    merged = torch.zeros_like(flows)
-    every, real = torch.arange(len(flows), device=flows.device), real_packets(flows)
-    last = torch.full((len(flows),), -1, device=flows.device)  # place of the packet that grows
-    segment, held = torch.zeros_like(flows[:, 0, PAYLOAD]), torch.zeros_like(flows[:, 0, GAP])  # its size; time since it began
-    for place in range(SEQUENCE_LENGTH):
-        packet, there = flows[:, place], real[:, place]
-        held = held + packet[:, GAP]
-        before = merged[every, last.clamp(min=0)]
-        size = packet[:, PAYLOAD]
-        alike = (packet[:, [DIRECTION, WINDOW]] == before[:, [DIRECTION, WINDOW]]).all(1) & (before[:, WINDOW] > 0)
-        joins = (there & (last >= 0) & alike & (size > 0) & (size <= segment) & (packet[:, GAP] <= MERGED_WITHIN_US)
-                 & (before[:, PAYLOAD] + size <= MERGED_BYTES))
-        begins = there & ~joins
-        merged[every[joins], last[joins], PAYLOAD] += size[joins]
-        last = last + begins
-        merged[every[begins], last[begins]] = packet[begins]
-        merged[every[begins], last[begins], GAP] = held[begins]
-        segment = torch.where(begins, size, torch.where(joins & (size < segment), torch.zeros_like(size), segment))
-        held = torch.where(begins, torch.zeros_like(held), held)
-    packets[chosen] = merged
-    return packets
-
-
-def keep_one_way(packets, chosen, replies):
-    """What one of two paths carries where answers take another: in the chosen flows only one end's packets, the answering
-    one's where `replies`. Flows without any such packet stay.
-    """
-    real = real_packets(packets)
-    wanted = real & ((packets[:, :, DIRECTION] == 1) == replies[:, None])
-    chosen = chosen & wanted.any(1)
-    kept = torch.where(chosen[:, None], wanted, real)
-    order = torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)
-    begun = torch.gather(torch.cumsum(packets[:, :, GAP].double(), 1), 1, order)
-    found = torch.gather(packets, 1, order[:, :, None].expand_as(packets))
-    found[:, 1:, GAP] = torch.where(chosen[:, None], begun.diff(dim=1).to(packets.dtype), found[:, 1:, GAP])
-    found[:, 0, GAP] = 0
-    found[:, :, DIRECTION] *= ~chosen[:, None]
-    return found * (torch.arange(SEQUENCE_LENGTH, device=packets.device) < kept.sum(1, keepdim=True))[:, :, None]

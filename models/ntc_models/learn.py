@@ -52,8 +52,6 @@ class Recipe:
     segments: float = 0.15
     late_start: float = 0.15
     flipped: float = 0.05
-    merged: float = 0.1
-    one_way: float = 0.1
     prefix: float = 0.35
 
 
@@ -118,9 +116,7 @@ def disturb(packets, server_is_dst, prior, recipe, generator):
     packets[:, :, WINDOW] = (packets[:, :, WINDOW] * spread(draw(recipe.window), augment.WINDOW_RANGE)).ceil().clamp(0, 65535)
     packets[:, :, PAYLOAD] = (packets[:, :, PAYLOAD] * spread(draw(recipe.payload), PAYLOAD_SPREAD)).ceil().clamp(0, 65535)
     packets = augment.cut_segments(packets, draw(recipe.segments), generator)
-    packets = augment.merge_segments(packets, draw(recipe.merged))
     packets = augment.start_late(packets, draw(recipe.late_start), generator)
-    packets = augment.keep_one_way(packets, draw(recipe.one_way), draw(0.5))
     packets = augment.flip_roles(packets, draw(recipe.flipped))
     packets = augment.keep_prefix(packets, draw(recipe.prefix), generator)
 

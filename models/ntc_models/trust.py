@@ -12,13 +12,15 @@ import torch
 
 from . import ablation, augment, calibrate, evaluate, folds, plots, report, runs, train, unmet
 from .catalogue import MODELS
-from .data import GAP, SEQUENCE_LENGTH
+from .data import DIRECTION, GAP, PAYLOAD, SEQUENCE_LENGTH, WINDOW
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)  # of confidence
 CONFUSIONS = 15
 ROUND_TRIPS = (0.25, 4.0)  # all gaps times
 LOSS = 0.05  # of the packets
+MERGED_WITHIN_US = 100  # of each other: about what one poll of a network card brings
+MERGED_BYTES = 65_535 - 60  # with headers, a packet's length has 16 bits
 # ----------------------------------------------------------------------------------------------------------------------
 
 FOLDER = MODELS.parent / "docs" / "model"
@@ -41,23 +43,63 @@ def disturbed(packets):
     found["smaller segments"] = torch_of(lambda value, generator: augment.cut_segments(value, every, generator))
     found["first 1 to 3 packets missed"] = torch_of(lambda value, generator: augment.start_late(value, every, generator))
     found[f"{LOSS:.0%} of packets lost"] = lose(packets)
-    found["segments merged (GRO)"] = torch_of(lambda value, _: augment.merge_segments(value, every))
-    for name, replies in (("only what was sent first", ~every), ("only what was answered", every)):
-        found[name] = torch_of(lambda value, _: augment.keep_one_way(value, every, replies))
+    found["segments merged (GRO)"] = merge(packets)
+    found["only what was sent first"] = one_way(packets, 0)
+    found["only what was answered"] = one_way(packets, 1)
     return found
 
 
 def lose(packets, share=LOSS, seed=0):
-    """Packets after the first are lost; their gaps go to the next."""
-    random = np.random.default_rng(seed)
+    """Packets after the first are lost."""
+    kept = np.random.default_rng(seed).random(packets.shape[:2]) >= share
+    kept[:, 0] = True
+    return keep(packets, kept)
+
+
+def one_way(packets, direction):
+    """What one of two paths carries where the other direction takes another; flows that have nothing of it stay."""
+    wanted = packets[:, :, DIRECTION] == direction
+    there = (wanted & real(packets)).any(1)
+    found = keep(packets, wanted | ~there[:, None])
+    found[there, :, DIRECTION] = 0
+    return found
+
+
+def real(packets):
+    return packets[:, :, :2].sum(2) > 0
+
+
+def keep(packets, kept):
+    """The packets that are kept; the gaps of others go to the next."""
     found = np.zeros_like(packets)
-    real = packets[:, :, :2].sum(2) > 0
-    for row, (flow, there) in enumerate(zip(packets, real)):
-        kept = there & (random.random(SEQUENCE_LENGTH) >= share)
-        kept[0] = True
-        begun = np.cumsum(flow[:, GAP])[kept]
-        found[row, : kept.sum()] = flow[kept]
-        found[row, : kept.sum(), GAP] = np.diff(begun, prepend=begun[:1])
+    for flow, chosen, result in zip(packets, kept & real(packets), found):
+        begun = np.cumsum(flow[:, GAP], dtype=np.float64)[chosen]
+        result[: len(begun)] = flow[chosen]
+        result[: len(begun), GAP] = np.diff(begun, prepend=begun[:1])
+    return found
+
+
+def merge(packets):
+    """As generic receive offload gives them to a hook behind it (net/ipv4/tcp_offload.c, tcp_gro_receive): data of one
+    direction and window becomes one packet, at the time of its first segment, until a segment is smaller than that. What
+    followed the 20 packets is not known, so merged flows are short of some.
+    """
+    found = np.zeros_like(packets)
+    for flow, result in zip(packets, found):
+        last, size, held = -1, 0.0, 0.0  # place of the packet that grows, its segments' size, time since it began
+        for packet in flow[: np.flatnonzero(flow.any(1)).max(initial=-1) + 1]:
+            held += packet[GAP]
+            before = result[last]
+            if (last >= 0 and before[WINDOW] > 0 and 0 < packet[PAYLOAD] <= size and packet[GAP] <= MERGED_WITHIN_US
+                    and packet[[DIRECTION, WINDOW]].tolist() == before[[DIRECTION, WINDOW]].tolist()
+                    and before[PAYLOAD] + packet[PAYLOAD] <= MERGED_BYTES):
+                before[PAYLOAD] += packet[PAYLOAD]
+                size = size if packet[PAYLOAD] == size else 0.0
+                continue
+            last += 1
+            result[last] = packet
+            result[last, GAP] = held
+            size, held = packet[PAYLOAD], 0.0
     return found
 
 

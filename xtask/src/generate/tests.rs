@@ -72,6 +72,23 @@ fn services_are_chosen_by_label_or_by_name() {
     assert!(service::choose(all, &["nothing".to_owned()]).is_err());
 }
 
+/// A pair below another service's heading would teach the wrong name.
+#[test]
+fn what_was_generated_has_the_labels_of_the_descriptions() {
+    let labels = fs::read_to_string(workspace::root().join("models/generated/labels.csv")).unwrap();
+    let services = services();
+    let mut seen = BTreeSet::new();
+    for row in labels.lines().skip(1).map(|row| row.split(',').collect::<Vec<_>>()) {
+        let name = row[14].rsplit_once('/').unwrap().1;
+        let service = services.iter().find(|service| service.pair.iter().any(|pair| pair.name == name));
+        let service = service.unwrap_or_else(|| panic!("{name} is not described"));
+        let block = service.block.as_ref().map(|block| &block.label);
+        assert!(row[8] == service.label || block.is_some_and(|label| row[8] == *label), "{name}: {}", row[8]);
+        seen.insert(name);
+    }
+    assert!(seen.len() > 100);
+}
+
 /// Real servers, clients and network; three services that need no Debian package.
 #[test]
 fn flows_are_generated_and_labelled_from_end_to_end() -> Result<()> {
