@@ -240,11 +240,13 @@ async def aiohttp_client(work):
     from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
     base, together = f"http://{work.url_host}:{work.port}", work.pick(1, 1, 2, 4)
+    careful = work.random.random() < 0.3  # asks whether its body is wanted, as programs of .NET do (RFC 9110 section 10.1.1)
     async with ClientSession(connector=TCPConnector(limit=work.random.randint(1, 3)), cookie_jar=DummyCookieJar(),
                              timeout=ClientTimeout(15)) as session:
         async def ask(method, path, headers, body):
             follow = work.pick(True, False)
-            async with session.request(method, base + path, headers=headers, data=body, allow_redirects=follow) as answer:
+            async with session.request(method, base + path, headers=headers, data=body, allow_redirects=follow,
+                                       expect100=careful and bool(body)) as answer:
                 await answer.read()
 
         asked = []
