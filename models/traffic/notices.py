@@ -247,49 +247,37 @@ def ssdpy_searcher(work):
         client.m_search(work.pick("ssdp:all", "upnp:rootdevice", work.pick(*SOUGHT)), mx=work.pick(1, 1, 2))
 
 
+async def devices(work, packet):
+    """Some that tell of themselves, each from a port of its own; `packet` makes a message of the headers."""
+    async def bursts(work):
+        transport, _ = await datagrams(work, asyncio.DatagramProtocol)
+        device = Device(work)
+        for headers, pause in device.bursts():
+            if headers:
+                transport.sendto(packet(device, headers))
+            await asyncio.sleep(pause)
+
+    await at_once(bursts, work)
+
+
 async def upnp_device(work):
-    await at_once(upnp_bursts, work)
-
-
-async def upnp_bursts(work):
     from async_upnp_client.ssdp import build_ssdp_packet
 
-    transport, _ = await datagrams(work, asyncio.DatagramProtocol)
-    for headers, pause in Device(work).bursts():
-        if headers:
-            transport.sendto(build_ssdp_packet("NOTIFY * HTTP/1.1", headers))
-        await asyncio.sleep(pause)
+    await devices(work, lambda _, headers: build_ssdp_packet("NOTIFY * HTTP/1.1", headers))
 
 
 async def ssdp_device(work):
     """Of the package `ssdp`."""
-    await at_once(ssdp_bursts, work)
-
-
-async def ssdp_bursts(work):
     from ssdp.messages import SSDPRequest
 
-    transport, _ = await datagrams(work, asyncio.DatagramProtocol)
-    for headers, pause in Device(work).bursts():
-        if headers:
-            transport.sendto(bytes(SSDPRequest("NOTIFY", headers=headers)))
-        await asyncio.sleep(pause)
+    await devices(work, lambda _, headers: bytes(SSDPRequest("NOTIFY", headers=headers)))
 
 
 async def ssdpy_device(work):
-    await at_once(ssdpy_bursts, work)
-
-
-async def ssdpy_bursts(work):
     from ssdpy.protocol import create_notify_payload
 
-    transport, _ = await datagrams(work, asyncio.DatagramProtocol)
-    device = Device(work)
-    for headers, pause in device.bursts():
-        if headers:
-            transport.sendto(create_notify_payload(headers["HOST"], headers["NT"], headers["USN"], device.location,
-                                                   max_age=device.age, extra_fields=device.more))
-        await asyncio.sleep(pause)
+    await devices(work, lambda device, headers: create_notify_payload(
+        headers["HOST"], headers["NT"], headers["USN"], device.location, max_age=device.age, extra_fields=device.more))
 
 
 if __name__ == "__main__":
