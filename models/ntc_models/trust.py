@@ -280,7 +280,7 @@ def beside_baselines(found):
     rows = [[name, *("{:+.3f} to {:+.3f}".format(*result["default_above"][what]) if what in result["default_above"] else "-"
                      for what in ("protocol", "service", "class", ablation.OFF_PORT, ablation.NO_PORTS))]
             for name, result in found.items() if "default_above" in result]
-    return ["## Above each baseline", "By how much more of the known flows are right than by the baseline, flow by flow: where 95 of "
+    return ["## Above each baseline", "By how much more of the known flows are right than by the baseline, three seeds together: where 95 of "
             "100 draws of the repositories put it, all folds together. Off-port and without ports at protocol level; without "
             "ports LightGBM was trained without them, too.",
             report.table(["baseline", "protocol", "service", "class", "off-port", "without ports"], rows)] if rows else []
