@@ -59,20 +59,16 @@ def lose(packets, share=LOSS, seed=0):
 def one_way(packets, direction):
     """What one of two paths carries where the other direction takes another; flows that have nothing of it stay."""
     wanted = packets[:, :, DIRECTION] == direction
-    there = (wanted & real(packets)).any(1)
+    there = (wanted & augment.real_packets(packets)).any(1)
     found = keep(packets, wanted | ~there[:, None])
     found[there, :, DIRECTION] = 0
     return found
 
 
-def real(packets):
-    return packets[:, :, :2].sum(2) > 0
-
-
 def keep(packets, kept):
     """The packets that are kept; the gaps of others go to the next."""
     found = np.zeros_like(packets)
-    for flow, chosen, result in zip(packets, kept & real(packets), found):
+    for flow, chosen, result in zip(packets, kept & augment.real_packets(packets), found):
         begun = np.cumsum(flow[:, GAP], dtype=np.float64)[chosen]
         result[: len(begun)] = flow[chosen]
         result[: len(begun), GAP] = np.diff(begun, prepend=begun[:1])
@@ -276,13 +272,13 @@ def results():
 
 
 def beside_baselines(found):
-    """How far the recipe is above each baseline, flow by flow."""
+    """How far the recipe is above each baseline, three seeds of it together."""
     rows = [[name, *("{:+.3f} to {:+.3f}".format(*result["default_above"][what]) if what in result["default_above"] else "-"
                      for what in ("protocol", "service", "class", ablation.OFF_PORT, ablation.NO_PORTS))]
             for name, result in found.items() if "default_above" in result]
-    return ["## Above each baseline", "By how much more of the known flows are right than by the baseline, three seeds together: where 95 of "
-            "100 draws of the repositories put it, all folds together. Off-port and without ports at protocol level; without "
-            "ports LightGBM was trained without them, too.",
+    return ["## Above each baseline", "By how much more of the known flows are right than by the baseline, three seeds together: "
+            "where 95 of 100 draws of the repositories put it, all folds together. Off-port and without ports at protocol "
+            "level; without ports LightGBM was trained without them, too.",
             report.table(["baseline", "protocol", "service", "class", "off-port", "without ports"], rows)] if rows else []
 
 

@@ -11,8 +11,8 @@ import uuid
 from contextlib import suppress
 
 from . import main
+from .windows import PASSWORD
 
-PASSWORD = "Secret-0"
 OPC = "39c13a{}-011e-11d0-9675-0020afd8adb3"
 
 EXPORTER = ("99fcfec4-5260-101b-bbcb-00aa0021347a", "0.0")

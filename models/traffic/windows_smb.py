@@ -4,7 +4,8 @@ import uuid
 from contextlib import suppress
 
 from . import main
-from .windows_rpc import PASSWORD, poll
+from .windows import PASSWORD
+from .windows_rpc import poll
 
 
 def smb_server(work):
