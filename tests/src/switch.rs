@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
 use crate::{net::Namespace, patience::until, running::Running, unpacked::SWITCH};
@@ -49,6 +50,11 @@ impl Datapath {
 
 /// The bridge's name.
 const BRIDGE: &str = "br0";
+
+/// `ovs-vswitchd` looks for processors where so much time has passed since it last did, and counts from the machine's
+/// start (`count_cpu_cores` of 3.1). Earlier it finds none, so no thread takes packets of which the kernel knows no flow;
+/// nor do those that it starts later.
+const BETWEEN_LOOKS_FOR_PROCESSORS: Duration = Duration::from_secs(10);
 
 /// A switch of one bridge, ended on drop.
 #[derive(Debug)]
@@ -109,6 +115,11 @@ impl Switch {
         until("the switch's database", Duration::from_secs(10), || Ok(at("db.sock").exists().then_some(())))?;
         run(vsctl(folder.path()).args(["--no-wait", "init"]))?;
         let database = format!("unix:{}", at("db.sock").display());
+        // A guest gets here in fewer seconds.
+        until("a machine that is up for a while", BETWEEN_LOOKS_FOR_PROCESSORS, || {
+            let up = clock_gettime(ClockId::Monotonic).tv_sec;
+            Ok((up > BETWEEN_LOOKS_FOR_PROCESSORS.as_secs() as i64).then_some(()))
+        })?;
         let vswitchd = Running(daemon("ovs-vswitchd").arg(database).spawn()?);
         let switch = Self { _vswitchd: vswitchd, _ovsdb: ovsdb, folder };
 

@@ -105,6 +105,21 @@ impl Site {
         Ok((calls.len(), calls.iter().map(|entry| entry.packets).sum()))
     }
 
+    /// What switch and hosts are like, for who looks for the reason of a failure.
+    pub fn state(&self) -> String {
+        let of = |host: &Namespace, program: &str, arguments: &[&str]| {
+            host.output(program, arguments).unwrap_or_else(|error| format!("{error:#}"))
+        };
+        let entries = self.switch.ofctl("dump-flows", &[]).unwrap_or_else(|error| format!("{error:#}"));
+        format!(
+            "entries: {entries}\nthe switch: {}\nits links: {}\nneighbours of the phones: {}\nlisteners in the office: {}",
+            self.switch.log(),
+            of(&self.router, "ip", &["-stats", "link"]),
+            of(&self.phones, "ip", &["neighbour"]),
+            of(&self.office, "ss", &["--no-header", "--tcp", "--udp", "--listening", "--numeric"]),
+        )
+    }
+
     /// Writes a file for a program.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<String> {
         let path = self.folder.path().join(name);

@@ -1,6 +1,7 @@
 //! Calls by SIPp, and what else goes over the same switch.
 
 use std::{
+    fs::File,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -85,12 +86,16 @@ pub fn web(site: &Site) -> anyhow::Result<Running> {
     server
         .args(["-m", "http.server", &WEB.to_string(), "--bind", OFFICE, "--directory"])
         .arg(site.folder.path());
-    let running = Running(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    let said = site.folder.path().join("web.log");
+    let running = Running(server.stdout(Stdio::null()).stderr(File::create(&said)?).spawn()?);
     let mut last = String::new();
     let fetched = until("the web server", Duration::from_secs(20), || {
         Ok(fetch(site).map_err(|error| last = format!("{error:#}")).ok())
     });
-    fetched.with_context(|| format!("the last fetch said: {last}"))?;
+    fetched.with_context(|| {
+        let said = std::fs::read_to_string(said).unwrap_or_default();
+        format!("the last fetch said: {last}; the web server: {said:?}; {}", site.state())
+    })?;
     Ok(running)
 }
 
