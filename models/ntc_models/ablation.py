@@ -1,7 +1,7 @@
 """What each idea brings, by repository: `models/ablation/`, one small file a variant, and the table of all.
 
     variants    `folds.VARIANTS`: the recipe, and shorter ones without one of its ideas; and no trust fitted
-    three networks  the mean of what three seeds say, and the figures of each
+    three seeds the mean of what three seeds say, and the figures of each
     baselines   the port table, LightGBM on the raw input, LightGBM started from the port prior
 """
 
@@ -22,7 +22,7 @@ STEADY = {"learning_rate": 0.05, "num_leaves": baselines.BOOSTING_LEAVES, "lambd
 DRAWS = 2000  # of repositories, in paired intervals
 # ----------------------------------------------------------------------------------------------------------------------
 
-THREE = "three networks"
+THREE = "three seeds"
 OFF_PORT, NO_PORTS = "off-port", "no-ports"  # beside the levels, of protocols
 
 

@@ -160,7 +160,7 @@ def write_bundle(folder, *, architecture, network, labels, catalogue, temperatur
             "name": folder.name,
             "version": VERSION,
             "architecture": architecture,
-            "layers": (residual.sketch(network.shape) if architecture == residual.NAME
+            "layers": (residual.sketch(network) if architecture == residual.NAME
                        else architectures.ARCHITECTURES[architecture]),
             "license": LICENSE,
         },

@@ -29,16 +29,21 @@ SEEDS = (1, 2, 3)  # the first is the default's
 # The recipe, and what is changed in it.
 FREQUENT = {"confirmed": MIN_FLOWS}
 LONG = {"epochs": 60, "generated": 0.15}
-SHORT = {**FREQUENT, "epochs": 15}
+TWO = {"members": 2}
+WIDE = {**FREQUENT, "shape": "wide"}
+SHORT = {**WIDE, "epochs": 15}
 VARIANTS = {
-    "recipe": {**FREQUENT, **LONG},
-    "rare services too": LONG,
+    "recipe": {**FREQUENT, **LONG, **TWO},
+    "rare services too": {**LONG, **TWO},
     "small": {**FREQUENT, **LONG, "shape": "small"},
     "small, rare services too": {**LONG, "shape": "small"},
     # To be compared with those beside it.
-    "60 epochs": {**FREQUENT, "epochs": 60},
-    "30 epochs": {**FREQUENT, "epochs": 30},
-    "30 epochs, taught": {**FREQUENT, "epochs": 30, "taught": 1.0},
+    "one network": {**FREQUENT, **LONG},
+    "one wider network": {**WIDE, **LONG},
+    # One wider network each.
+    "60 epochs": {**WIDE, "epochs": 60},
+    "30 epochs": {**WIDE, "epochs": 30},
+    "30 epochs, taught": {**WIDE, "epochs": 30, "taught": 1.0},
     "15 epochs": SHORT,
     "15 epochs, no behaviour loss": {**SHORT, "behaviour_share": 0.0},
     "15 epochs, no silent ports": {**SHORT, "silent": 0.0},
@@ -130,6 +135,11 @@ class Workshop:
     device: str = "cpu"
 
     def network(self, name, flows, labels, recipe, seed):
+        """The recipe's networks of these flows, as one."""
+        first, alone = 1 + (seed - 1) * recipe.members, replace(recipe, members=1)
+        return residual.together([self.member(name, flows, labels, alone, first + place) for place in range(recipe.members)])
+
+    def member(self, name, flows, labels, recipe, seed):
         """A network of these flows, from its file if it was trained already."""
         more = self.more if recipe.generated else None
         parts = [code(), flows.digest(), labels, asdict(recipe), seed, more.digest() if more else None]
@@ -139,10 +149,10 @@ class Workshop:
             network = residual.ResidualPrior(len(labels), len(state["ports.summary"]) - 1, residual.SHAPES[recipe.shape])
             network.load_state_dict(state)
             return network.eval()
-        teachers = [self.network(f"{name}, teacher {of_seed}", flows, labels, replace(recipe, taught=0.0), of_seed)
+        teachers = [self.member(f"{name}, teacher {of_seed}", flows, labels, replace(recipe, taught=0.0), of_seed)
                     for of_seed in SEEDS if recipe.taught]
         network = learn.learn(flows, labels, self.catalogue, recipe=recipe, seed=seed, more=more, teachers=teachers,
-                              device=self.device, say=lambda text: self.say(f"{name}: {text}"))
+                              device=self.device, say=lambda text: self.say(f"{name}, seed {seed}: {text}"))
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(network.state_dict(), path)
         return network

@@ -26,6 +26,7 @@ class Recipe:
     epochs: int = 30
     confirmed: int = 3  # so few flows put a service in the vocabulary, where they are of two repositories
     shape: str = "full"  # of `residual.SHAPES`
+    members: int = 1  # networks that answer together; each is learnt alone
     pull: float = 0.0  # share of a contrast that pulls vectors of one protocol's flows of several repositories together
     pretraining: int = 0  # steps that guess hidden payload sizes of flows without labels
     taught: float = 0.0  # share of a loss towards what networks of other seeds say, on the mean
@@ -189,6 +190,7 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     prior = Prior(flows, labels, voters)
     network = residual.ResidualPrior(len(labels), len(prior.summary) - 1, residual.SHAPES[recipe.shape])
     network.ports.fit(prior)
+    (behaviour,) = (member.behaviour for member in network.members)
     usable = np.flatnonzero((truth.targets[:, :2] >= 0).any(1).numpy())
     evidence, summary = (torch.as_tensor(array[usable]) for array in prior.without_own(flows))
     weight = torch.as_tensor(train.weights(flows)[usable], dtype=torch.float64)
@@ -210,9 +212,9 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     network.to(device)
     teachers = [copy.deepcopy(teacher).to(device).eval() for teacher in teachers]
     if recipe.pretraining:
-        pretrain(network.behaviour, packets, recipe, generator, device)
+        pretrain(behaviour, packets, recipe, generator, device)
     vectors = []
-    hook = network.behaviour.register_forward_hook(lambda _, __, vector: vectors.append(vector) if recipe.pull else None)
+    hook = behaviour.register_forward_hook(lambda _, __, vector: vectors.append(vector) if recipe.pull else None)
     truth.matrices = [matrix if matrix is None else matrix.to(device) for matrix in truth.matrices]
     decayed = [value for value in network.parameters() if value.dim() > 1]
     others = [value for value in network.parameters() if value.dim() == 1]

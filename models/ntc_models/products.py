@@ -18,7 +18,8 @@ def of(network):
     if not isinstance(network, ResidualPrior) or network.shape.recurrent:
         return network
     network = copy.deepcopy(network)
-    network.behaviour = Products(network.shape, network.behaviour)
+    for member in network.members:
+        member.behaviour = Products(network.shape, member.behaviour)
     return network
 
 

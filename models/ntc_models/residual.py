@@ -1,6 +1,7 @@
-"""`residual-prior`: a residual network over the first packets, and what ports say as a prior on its logits.
+"""`residual-prior`: residual networks over the first packets, and what ports say as a prior on their logits.
 
-Raw packets [N, 20, 6] in, logits [N, services] out. Two answers are added up:
+Raw packets [N, 20, 6] in, logits [N, services] out: the mean of a few small networks, trained apart, as what one gets
+wrong another does not. In each two answers are added up:
 
     behaviour  sizes, gaps, windows and directions through masked residual convolutions; ports have no part in it
     ports      what repositories saw on (protocol, server port): log evidence on the logits, by a gate of its own
@@ -10,7 +11,7 @@ which leaves a flow's own repository out while training. A flow whose ports are 
 Padding changes nothing: every layer over packets is masked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,19 +24,20 @@ from .ports import PORTS
 # -- knobs -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Shape:
-    """How large the network is."""
+    """How large a network is."""
 
     looked_at: int = 12  # packets that go through the convolutions; sums are over all 20
-    width: int = 48
-    dilations: tuple = (1, 2, 4)  # one residual block each
+    width: int = 32
+    dilations: tuple = (1, 2)  # one residual block each
     recurrent: bool = False  # an LSTM in their place
     queries: int = 2  # of the attention
     opening: int = 24  # width of the look at the first three packets
-    hidden: int = 128
+    hidden: int = 96
     port_width: int = 32
 
 
-SHAPES = {"full": Shape(), "recurrent": Shape(recurrent=True),
+WIDE = Shape(width=48, dilations=(1, 2, 4), hidden=128)  # to compare with: more work than two of the default's
+SHAPES = {"full": Shape(), "wide": WIDE, "recurrent": replace(WIDE, recurrent=True),
           "small": Shape(looked_at=8, width=16, dilations=(1,), queries=1, opening=16, hidden=48, port_width=12)}
 DROPOUT = 0.3
 EXACT_BYTES = 48  # up to here every payload size is a bin, then four an octave
@@ -51,7 +53,7 @@ PORT_STATES = ("evidence", "silent", "none")  # ports with evidence, ports witho
 NUMBERS = 9  # per packet, beside the bins
 FLOW_NUMBERS = 12
 SUMMARY = 3  # numbers that `ports.Prior` has of a port beside its log evidence
-LEAST_PROBABILITY = 1e-9  # there is no logarithm of zero
+ABOUT = 4  # of how high the ports are, and at which end the server is
 CELLS = len(PORT_STATES) * len(TEMPERATURE_PACKETS)
 
 
@@ -223,8 +225,33 @@ class Said(NamedTuple):
     cell: torch.Tensor  # place in the temperatures: state of the ports, number of packets
 
 
+class Member(nn.Module):
+    """One of the networks: what behaviour says, and what behaviour and ports say together."""
+
+    def __init__(self, services, shape):
+        super().__init__()
+        hidden, half = shape.hidden, shape.hidden // 2
+        self.behaviour = Behaviour(shape)
+        self.of_behaviour = nn.Linear(hidden, services)
+        self.port_vector = nn.Linear(services + SUMMARY + len(PORT_STATES) + ABOUT, shape.port_width)
+        self.joined = nn.Linear(hidden + shape.port_width, half)
+        self.of_both = nn.Linear(half, services)
+        self.gate = nn.Linear(half + SUMMARY, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, GATE)
+
+    def forward(self, packets, real, window_given, evidence, summary, of_ports):
+        """Logits without ports and with them."""
+        vector = self.behaviour(packets, real, window_given)
+        of_behaviour = self.of_behaviour(vector)
+        joined = torch.relu(self.joined(torch.cat([vector, torch.relu(self.port_vector(of_ports))], 1)))
+        gate = nn.functional.softplus(self.gate(torch.cat([joined, summary], 1)))
+        return of_behaviour, of_behaviour + self.of_both(joined) + gate * evidence
+
+
 class ResidualPrior(nn.Module):
-    """The network. While training it is given each flow's own prior (without its repository); else it looks it up.
+    """One network, or several `together`. While training, each alone, it is given each flow's own prior (without its
+    repository); else it looks it up, once for all.
 
     A network knows the flows that it was trained on better than any others, so in training it learns to trust
     behaviour more than a stranger's flow deserves. `trust` in the prior and the temperatures are therefore fitted
@@ -233,22 +260,14 @@ class ResidualPrior(nn.Module):
 
     def __init__(self, services, rows, shape=SHAPES["full"]):
         super().__init__()
-        hidden, half = shape.hidden, shape.hidden // 2
         self.shape = shape
         self.ports = Ports(services, rows)
-        self.behaviour = Behaviour(shape)
-        self.of_behaviour = nn.Linear(hidden, services)
-        self.port_vector = nn.Linear(services + SUMMARY + len(PORT_STATES) + 4, shape.port_width)
-        self.joined = nn.Linear(hidden + shape.port_width, half)
-        self.of_both = nn.Linear(half, services)
-        self.gate = nn.Linear(half + SUMMARY, 1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, GATE)
+        self.members = nn.ModuleList([Member(services, shape)])
         self.register_buffer("trust", torch.zeros(2))  # in evidence, and for each log of its repositories
         self.register_buffer("temperature", torch.ones(CELLS))
 
-    def forward(self, packets, looked_up=None):
-        return calibrated(self.say(packets, looked_up), self.trust, self.temperature)
+    def forward(self, packets):
+        return calibrated(self.say(packets), self.trust, self.temperature)
 
     def say(self, packets, looked_up=None, window_given=1.0):
         """`looked_up` is what the ports say, where that is known already."""
@@ -263,17 +282,22 @@ class ResidualPrior(nn.Module):
         about = [(port < limit).to(packets.dtype) for port, limit in ((server, 1024), (server, 32768), (client, 1024))]
         about = torch.stack([*about, server_is_dst.to(packets.dtype)], 1) * given
 
-        vector = self.behaviour(packets, real, window_given)
-        of_behaviour = self.of_behaviour(vector)
-        port_vector = torch.relu(self.port_vector(torch.cat([evidence / 4, summary, states, about], 1)))
-        joined = torch.relu(self.joined(torch.cat([vector, port_vector], 1)))
-        gate = nn.functional.softplus(self.gate(torch.cat([joined, summary], 1)))
-        logits = of_behaviour + self.of_both(joined) + gate * evidence
+        of_ports = torch.cat([evidence / 4, summary, states, about], 1)
+        answers = [member(packets, real, window_given, evidence, summary, of_ports) for member in self.members]
+        of_behaviour, logits = (sum(parts[1:], parts[0]) / len(parts) for parts in zip(*answers))
 
         bounds = torch.tensor(TEMPERATURE_PACKETS[:-1], device=packets.device, dtype=packets.dtype)
         bucket = (real.sum(1, keepdim=True) > bounds).to(packets.dtype).sum(1)
         cell = (states[:, 1] + 2 * states[:, 2]) * len(TEMPERATURE_PACKETS) + bucket
         return Said(of_behaviour, logits, evidence, summary[:, 2], cell.long())
+
+
+def together(networks):
+    """All of the networks' members as one network; they are of the same flows and labels, so ports say the same."""
+    first, *others = networks
+    for other in others:
+        first.members.extend(other.members)
+    return first
 
 
 def calibrated(said, trust, temperature):
@@ -282,25 +306,12 @@ def calibrated(said, trust, temperature):
     return (said.logits + trusted.unsqueeze(1) * said.evidence) / temperature[said.cell].unsqueeze(1)
 
 
-class Ensemble(nn.Module):
-    """The mean of some networks' probabilities, as logits; ports are looked up once for all."""
-
-    def __init__(self, members):
-        super().__init__()
-        self.ports = members[0].ports
-        self.members = nn.ModuleList(members)
-        for member in members:
-            member.ports = None
-
-    def forward(self, packets):
-        looked_up = self.ports(packets)
-        probabilities = [torch.softmax(member(packets, looked_up), 1) for member in self.members]
-        return torch.log(sum(probabilities) / len(probabilities) + LEAST_PROBABILITY)
-
-
-def sketch(shape):
+def sketch(network):
     """The layers in words, in the manner of the paper's table."""
+    shape, count = network.shape, len(network.members)
     blocks = " - ".join(f"2 x Conv({shape.width},3,d={dilation}) + skip" for dilation in shape.dilations)
-    return (f"bins of size, gap, window - Conv({shape.width},3) - {blocks} - {shape.queries} x attention, mean, max - "
+    return (f"the mean of {count} x [" * (count > 1)
+            + f"bins of size, gap, window - Conv({shape.width},3) - {blocks} - {shape.queries} x attention, mean, max - "
             f"FC({shape.hidden}) - DR({DROPOUT}) - FC(N); + FC({shape.hidden // 2}) of that and the ports - FC(N); + gate "
-            f"x log evidence of the server port; the first {shape.looked_at} packets, sums of {SEQUENCE_LENGTH}")
+            f"x log evidence of the server port" + "]" * (count > 1)
+            + f"; the first {shape.looked_at} packets, sums of {SEQUENCE_LENGTH}")

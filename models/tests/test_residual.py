@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,9 @@ def test_it_learns_what_is_easy_and_is_small(trained):
     assert np.mean([name.split(".")[0] == wanted for name, wanted in zip(said, strangers.protocol)]) > 0.9
     assert network(torch.zeros(3, 20, 6)).shape == (3, len(labels))
     of_2a = architectures.multiply_adds(architectures.build("cnn-rnn-2a", 149))
-    assert architectures.multiply_adds(residual.ResidualPrior(149, 10)) < of_2a / 3
+    members = folds.variant(folds.SHIPPED).members
+    whole = residual.together([residual.ResidualPrior(149, 10) for _ in range(members)])
+    assert architectures.multiply_adds(whole) < of_2a / 3
 
 
 def test_padding_changes_nothing(trained):
@@ -50,7 +53,7 @@ def test_padding_changes_nothing(trained):
     np.testing.assert_allclose(alone, probabilities(network, np.concatenate([short, flows.packets[:50]]))[:4], atol=1e-6)
     value = torch.randn(2, SHAPE.width, SHAPE.looked_at)
     mask = (torch.arange(SHAPE.looked_at) < 5).float().expand(2, 1, -1)
-    block = network.behaviour.blocks[2]
+    block = network.members[0].behaviour.blocks[-1]
     other = value.clone()
     other[:, :, 5:] = 100.0
     with torch.no_grad():
@@ -168,6 +171,23 @@ def test_the_same_seed_gives_the_same_network(trained):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_networks_together_say_the_mean(trained):
+    network, flows, labels, catalogue = trained
+    other = learn.learn(flows, labels, catalogue, recipe=QUICK, seed=2, say=lambda text: None)
+    packets = flows.packets[:64]
+    one, two = (calibrate.say(each, packets) for each in (network, other))
+    whole = residual.together([copy.deepcopy(network), copy.deepcopy(other)])
+    said = calibrate.say(whole, packets)
+    torch.testing.assert_close(said.logits, (one.logits + two.logits) / 2)
+    torch.testing.assert_close(said.behaviour, (one.behaviour + two.behaviour) / 2)
+    assert not torch.allclose(one.logits, two.logits, atol=1e-2) and torch.equal(said.evidence, one.evidence)
+    # Calibrated as one.
+    whole.temperature.fill_(2.0)
+    with torch.no_grad():
+        torch.testing.assert_close(whole(torch.as_tensor(packets)), said.logits / 2)
+    assert export.difference(export.onnx_bytes(whole, 1.0), whole, 1.0, packets) <= export.TOLERANCE
+
+
 def test_a_pupil_is_drawn_to_the_mean_of_its_teachers(trained):
     network, flows, labels, catalogue = trained
     logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]]))
@@ -199,7 +219,7 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
 
     import onnxruntime
 
-    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9, "generated": 0.2}
+    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9, "generated": 0.2, "members": 2}
     for name in (folds.DEFAULT, folds.SHIPPED):
         monkeypatch.setitem(folds.VARIANTS, name, quick)
     corpus = runs.Corpus.of(make_flows(480, seed=4, repositories=60), services)
@@ -210,6 +230,7 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
     assert manifest["evaluation"]["all"]["protocol"]["flows"] == 480
     assert manifest["evaluation"]["folds"]["no-ports"]["protocol"]["accuracy"] <= 1
     assert manifest["training"]["generated_flows"] == 40
+    assert manifest["model"]["layers"].startswith("the mean of 2 x [")
     card = (tmp_path / "residual-prior" / "card.md").read_text()
     assert "By protocol" in card and manifest["training"]["generated_sha256"] in card
     session = onnxruntime.InferenceSession((tmp_path / "residual-prior" / "model.onnx").read_bytes(),
