@@ -33,14 +33,15 @@ TWO = {"members": 2}
 WIDE = {**FREQUENT, "shape": "wide"}
 SHORT = {**WIDE, "epochs": 15}
 VARIANTS = {
-    "recipe": {**FREQUENT, **LONG, **TWO},
-    "rare services too": {**LONG, **TWO},
+    "recipe": {**FREQUENT, **LONG, **TWO, "near": True},
+    "rare services too": {**LONG, **TWO, "near": True},
     "small": {**FREQUENT, **LONG, "shape": "small"},
     "small, rare services too": {**LONG, "shape": "small"},
     # To be compared with those beside it.
-    "one network": {**FREQUENT, **LONG},
-    "one wider network": {**WIDE, **LONG},
-    # One wider network each.
+    "two networks, nothing near": {**FREQUENT, **LONG, **TWO},
+    "one network, nothing near": {**FREQUENT, **LONG},
+    "one wider network, nothing near": {**WIDE, **LONG},
+    # One wider network each, with nothing of what is near.
     "60 epochs": {**WIDE, "epochs": 60},
     "30 epochs": {**WIDE, "epochs": 30},
     "30 epochs, taught": {**WIDE, "epochs": 30, "taught": 1.0},

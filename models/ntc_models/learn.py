@@ -43,8 +43,9 @@ class Recipe:
     protocol_share: float = 1.0
     class_share: float = 0.5
     behaviour_share: float = 0.5  # of the loss of behaviour alone, beside that of everything
+    near: bool = False  # a port that nobody was seen on has the evidence of those near it
     no_ports: float = 0.15  # shown without ports
-    silent: float = 0.15  # on a port that nobody knows
+    silent: float = 0.15  # on a port that nobody was seen on
     wrong: float = 0.05  # with the prior of another flow
     no_window: float = 0.3
     gaps: float = 0.5
@@ -101,8 +102,10 @@ class Truth:
         return total
 
 
-def disturb(packets, server_is_dst, prior, recipe, generator):
-    """A batch as strangers' networks would show it, with its prior; ports last, as they only say what the prior is."""
+def disturb(packets, server_is_dst, prior, ports, recipe, generator):
+    """A batch as strangers' networks would show it, with its prior; ports last, as they only say what the prior is.
+    `ports` knows what is near one.
+    """
     batch = len(packets)
 
     def draw(probability):
@@ -127,10 +130,11 @@ def disturb(packets, server_is_dst, prior, recipe, generator):
     evidence, summary = torch.where(wrong, evidence[other], evidence), torch.where(wrong, summary[other], summary)
     silent = draw(recipe.silent)
     augment.replace_port(packets, server_is_dst, silent, generator, ephemeral_only=False)
-    heard = (~silent).to(evidence.dtype)[:, None]
+    evidence, summary = (torch.where(silent[:, None], near, own)
+                         for near, own in zip(ports.near(packets), (evidence, summary)))
     packets[:, :, [SRC_PORT, DST_PORT]] *= (~draw(recipe.no_ports)).to(packets.dtype)[:, None, None]
     window_given = (~draw(recipe.no_window)).to(packets.dtype)[:, None, None]
-    return packets, (evidence * heard, summary * heard), window_given[:, :, 0]
+    return packets, (evidence, summary), window_given[:, :, 0]
 
 
 def contrast(vectors, protocol, repo):
@@ -187,9 +191,10 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     voters = PortEvidence(flows)
     truth = Truth(flows, labels, catalogue)
     flows = with_unnamed(flows, labels, catalogue)
-    prior = Prior(flows, labels, voters)
+    prior = Prior(flows, labels, voters, recipe.near)
     network = residual.ResidualPrior(len(labels), len(prior.summary) - 1, residual.SHAPES[recipe.shape])
     network.ports.fit(prior)
+    tables = copy.deepcopy(network.ports)  # where batches are made
     (behaviour,) = (member.behaviour for member in network.members)
     usable = np.flatnonzero((truth.targets[:, :2] >= 0).any(1).numpy())
     evidence, summary = (torch.as_tensor(array[usable]) for array in prior.without_own(flows))
@@ -230,7 +235,7 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
             group["lr"] = train.learning_rate(cycle, step, steps)
         chosen = torch.multinomial(weight, recipe.batch, generator=generator)
         batch, own_prior, window_given = disturb(packets[chosen], server_is_dst[chosen],
-                                                 (evidence[chosen], summary[chosen]), recipe, generator)
+                                                 (evidence[chosen], summary[chosen]), tables, recipe, generator)
         batch, own_prior = batch.to(device), [part.to(device) for part in own_prior]
         wanted = targets[chosen].to(device)
         shown = batch, (*own_prior, network.ports(batch)[2]), window_given.to(device)

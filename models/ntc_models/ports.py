@@ -16,6 +16,10 @@ SYSTEM_PORTS = 1024  # below it a port counts half a repository more: only a ser
 LOG_SHARE = 0.5  # of the input scale: this part is logarithmic in the port, the rest follows the evidence
 EVIDENCE_POWER = 0.75  # below 1: a port that few repositories serve on still gets room
 LEAST_EVIDENCE = 0.1  # of a service at a port where others were seen: what was not seen is not impossible
+NEAR = 32  # ports: from so far away a port that nobody was seen on has evidence,
+NEAR_DECAY = 8  # which fades to 1/e over so many,
+NEAR_CELL = 32  # and is the same for so many beside each other: a table of every port would be large
+CRUMBS = 1e-3  # what rounding leaves of nothing
 # ----------------------------------------------------------------------------------------------------------------------
 
 PORTS = 65536
@@ -114,53 +118,86 @@ def table_csv(by_level):
 
 
 class Prior:
-    """Evidence of services at (protocol, server port): log(1 + flows) summed over repositories or their families.
+    """Evidence of services at (protocol, server port): log(1 + flows) summed over repositories or their families. With
+    `near`, a port that nobody was seen on has that of the ports near it, by distance: servers' ports are dealt in rows
+    (DCE/RPC from 49152 on) or picked beside one that is known (TLS on 4433, SIP on 5062).
 
     `log_evidence` [rows, services] is centred, so that adding it to logits only shifts services against each other;
     services outside `labels` count in the summary alone. Row 0 is of ports without evidence: zero everywhere.
     """
 
-    def __init__(self, flows, labels, evidence):
+    def __init__(self, flows, labels, evidence, near=False):
         index = {label: place for place, label in enumerate(labels)}
-        width = len(labels) + 1  # the last is for all others
+        width = len(labels) + 2  # the last two are for all others, and for how many repositories are behind it
         self.voters = evidence
         counts = Counter(zip(self.keys(flows), map(group_of, flows.repo),
                              (index.get(service, len(labels)) for service in flows.service)))
-        ports = sorted({key for key, _, _ in counts})
-        place = {key: row for row, key in enumerate(ports, start=1)}
-        self.row = np.zeros(2 * PORTS, dtype=np.float32)
-        self.row[ports] = np.arange(1, len(ports) + 1)
+        seen = sorted({key for key, _, _ in counts})
+        place = {key: row for row, key in enumerate(seen, start=1)}
         self.own = defaultdict(lambda: np.zeros(width, dtype=np.float32))  # (row, group) -> its part of the evidence
         for (key, group, label), count in counts.items():
             self.own[place[key], group][label] += np.log1p(count)
-        self.total = np.zeros((len(ports) + 1, width), dtype=np.float32)
-        self.groups = np.zeros(len(ports) + 1, dtype=np.float32)
+        for part in self.own.values():
+            part[-1] = 1
+        self.row = np.zeros(2 * PORTS, dtype=np.float32)
+        self.row[seen] = np.arange(1, len(seen) + 1)
+        self.near_row = np.zeros(2 * PORTS, dtype=int)
+        rows = len(seen) + 1
+        if near:
+            rows = self.spread(seen, rows)
+            self.row = np.where(self.row > 0, self.row, self.near_row).astype(np.float32)
+        self.total = np.zeros((rows, width), dtype=np.float32)
         for (row, _), part in self.own.items():
             self.total[row] += part
-            self.groups[row] += 1
-        self.log_evidence, self.summary = centred(self.total, self.groups)
+        self.log_evidence, self.summary = centred(self.total, np.arange(rows) > len(seen))
+
+    def spread(self, seen, rows):
+        """Adds a row for each cell of ports with some seen near it; how many rows there are then."""
+        cells, around = {}, defaultdict(list)
+        for row, key in enumerate(seen, start=1):
+            for cell in range((key - NEAR) // NEAR_CELL, (key + NEAR) // NEAR_CELL + 1):
+                apart = abs(key - (cell + 0.5) * NEAR_CELL + 0.5)
+                # Below, each port is assigned by itself.
+                if apart <= NEAR and min(key % PORTS, cell * NEAR_CELL % PORTS) >= SYSTEM_PORTS:
+                    around[row].append((cells.setdefault(cell, rows + len(cells)), np.exp(-apart / NEAR_DECAY)))
+        for (row, group), part in list(self.own.items()):
+            for of_cell, weight in around[row]:
+                self.own[of_cell, group] += weight * part
+        for cell, row in cells.items():
+            self.near_row[cell * NEAR_CELL : (cell + 1) * NEAR_CELL] = row
+        return rows + len(cells)
 
     def keys(self, flows):
         """Places in `row`: TCP's ports, then UDP's."""
         return self.voters.server_port(flows) + np.where(flows.proto == 6, 0, PORTS)
 
     def without_own(self, flows):
-        """Each flow's log evidence and summary as they would be had its repository or family not been seen."""
-        rows = self.row[self.keys(flows)].astype(int)
-        left, groups = self.total[rows], self.groups[rows]
-        for place, key in enumerate(zip(rows, map(group_of, flows.repo))):
+        """Log evidence and summary of each flow, of those that it is fitted to, as they would be had the flow's repository
+        or family not been seen.
+        """
+        keys, groups = self.keys(flows), np.array([group_of(repo) for repo in flows.repo], dtype=object)
+        left = self.of_others(self.row[keys].astype(int), groups)
+        alone = left[:, -1] == 0
+        left[alone] = self.of_others(self.near_row[keys[alone]], groups[alone])
+        return centred(left, alone)
+
+    def of_others(self, rows, groups):
+        left = self.total[rows]
+        for place, key in enumerate(zip(rows, groups)):
             if key in self.own:
                 left[place] -= self.own[key]
-                groups[place] -= 1
-        return centred(np.where(left < 1e-4, 0, left), groups)  # rounding leaves crumbs
+        return np.where(left < CRUMBS, 0, left)
 
 
-def centred(total, groups):
-    """Centred log evidence, and three numbers near one: log of all evidence, its purity, log of the groups behind it."""
-    log = np.log(total[:, :-1] + LEAST_EVIDENCE)
+def centred(total, near):
+    """Centred log evidence; and its summary: log of all evidence, its purity, log of the groups behind it, numbers near one,
+    and whether it is of ports near.
+    """
+    log = np.log(total[:, :-2] + LEAST_EVIDENCE)
     log -= log.mean(1, keepdims=True)
-    everything = total.sum(1)
-    purity = total.max(1) / np.maximum(everything, 1e-6)
-    summary = np.stack([np.log1p(everything) / 4, purity, np.log1p(groups) / 4], 1)
+    evidence, groups = total[:, :-1], total[:, -1]
+    everything = evidence.sum(1)
+    purity = evidence.max(1) / np.maximum(everything, 1e-6)
+    summary = np.stack([np.log1p(everything) / 4, purity, np.log1p(groups) / 4, near], 1)
     there = (groups > 0)[:, None]
     return (log * there).astype(np.float32), (summary * there).astype(np.float32)

@@ -49,10 +49,10 @@ TEMPERATURE_PACKETS = (1, 2, 4, 8, 20)  # a temperature of its own up to each nu
 
 NAME = "residual-prior"
 OPENING_PACKETS = 3
-PORT_STATES = ("evidence", "silent", "none")  # ports with evidence, ports without, no ports given
+PORT_STATES = ("evidence", "near", "silent", "none")  # ports with evidence, near such, without, and no ports given
 NUMBERS = 9  # per packet, beside the bins
 FLOW_NUMBERS = 12
-SUMMARY = 3  # numbers that `ports.Prior` has of a port beside its log evidence
+SUMMARY = 4  # numbers that `ports.Prior` has of a port beside its log evidence
 ABOUT = 4  # of how high the ports are, and at which end the server is
 CELLS = len(PORT_STATES) * len(TEMPERATURE_PACKETS)
 
@@ -188,7 +188,7 @@ class Behaviour(nn.Module):
 
 class Ports(nn.Module):
     """What the ports say, from tables that `fit` takes from training data: log evidence [N, services], a summary
-    [N, 3], and whether the first packet's destination is the server.
+    [N, 4], and whether the first packet's destination is the server.
     """
 
     def __init__(self, services, rows):
@@ -214,13 +214,18 @@ class Ports(nn.Module):
         row = torch.where(server_is_dst, self.row[at_dst], self.row[at_src]).long()
         return self.evidence[row], self.summary[row], server_is_dst
 
+    def near(self, packets):
+        """What is near ports that nobody was seen on; zero of all others."""
+        evidence, summary, _ = self(packets)
+        return evidence * summary[:, 3:], summary * summary[:, 3:]
+
 
 class Said(NamedTuple):
     """What the network says of flows before it is calibrated."""
 
     behaviour: torch.Tensor  # logits without ports
     logits: torch.Tensor  # with them
-    evidence: torch.Tensor
+    evidence: torch.Tensor  # of the port itself: how far to trust what is near is left at what was learnt
     groups: torch.Tensor  # log of the repositories behind the evidence
     cell: torch.Tensor  # place in the temperatures: state of the ports, number of packets
 
@@ -276,8 +281,9 @@ class ResidualPrior(nn.Module):
         src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
         given = (src + dst > 0).to(packets.dtype).unsqueeze(1)
         evidence, summary = evidence * given, summary * given
-        seen = (summary[:, :1] > 0).to(packets.dtype)
-        states = torch.cat([seen, given - seen, 1 - given], 1)
+        near = summary[:, 3:]
+        seen = (summary[:, :1] > 0).to(packets.dtype) - near
+        states = torch.cat([seen, near, given - seen - near, 1 - given], 1)
         server, client = torch.where(server_is_dst, dst, src), torch.where(server_is_dst, src, dst)
         about = [(port < limit).to(packets.dtype) for port, limit in ((server, 1024), (server, 32768), (client, 1024))]
         about = torch.stack([*about, server_is_dst.to(packets.dtype)], 1) * given
@@ -288,8 +294,8 @@ class ResidualPrior(nn.Module):
 
         bounds = torch.tensor(TEMPERATURE_PACKETS[:-1], device=packets.device, dtype=packets.dtype)
         bucket = (real.sum(1, keepdim=True) > bounds).to(packets.dtype).sum(1)
-        cell = (states[:, 1] + 2 * states[:, 2]) * len(TEMPERATURE_PACKETS) + bucket
-        return Said(of_behaviour, logits, evidence, summary[:, 2], cell.long())
+        cell = (states[:, 1] + 2 * states[:, 2] + 3 * states[:, 3]) * len(TEMPERATURE_PACKETS) + bucket
+        return Said(of_behaviour, logits, evidence * seen, summary[:, 2], cell.long())
 
 
 def together(networks):

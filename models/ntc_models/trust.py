@@ -150,8 +150,8 @@ def write(corpus, workshop):
              "what the class's traffic is like.", class_table(said, parts, catalogue),
              "## By fold", fold_table(said, parts, catalogue),
              "## What each idea brings",
-             "Means of the folds, one seed. The recipe is the mean of two networks. The rows of 60 epochs and fewer, and of "
-             "shares of the repositories, are one wider network each, to be compared with each other.",
+             "Means of the folds, one seed. The recipe is the mean of two networks, and goes by what is near a port. The rows of 60 "
+             "epochs and fewer, and of shares of the repositories, are one wider network each, to be compared with each other.",
              ablation_table(found), *beside_baselines(found), *learning_curve(found),
              *of_seeds(found)]
     path = FOLDER / "figures.md"

@@ -74,7 +74,7 @@ def test_ports_of_zero_switch_the_prior_off(trained):
     with torch.no_grad():
         before = network.say(blind)
         assert (before.evidence == 0).all() and (before.groups == 0).all()
-        assert (before.cell >= 2 * len(residual.TEMPERATURE_PACKETS)).all()
+        assert (before.cell >= residual.PORT_STATES.index("none") * len(residual.TEMPERATURE_PACKETS)).all()
         tables = network.ports.evidence.clone()
         network.ports.evidence.mul_(-3)
         assert torch.equal(before.logits, network.say(blind).logits)
@@ -125,6 +125,41 @@ def test_a_flows_own_repository_is_left_out_of_its_prior():
     assert evidence[dns].argmax() == labels.index("DNS")
     groups = np.expm1(summary[dns, 2] * 4)
     assert groups == pytest.approx(len(set(flows.repo)) - 1, rel=1e-4)
+
+
+def test_ports_near_speak_for_one_that_nobody_was_seen_on():
+    flows = make_flows(48, repositories=12)
+    packets = np.where(flows.packets == 443, 4433, flows.packets)
+    alone = (flows.repo == "someone/captures-3")[:, None, None] & (packets == 4433)
+    flows = data.Flows(**{**flows.__dict__, "packets": np.where(alone, 4443, packets)})
+    labels = data.vocabulary(flows)
+    voters = PortEvidence(flows)
+    prior = Prior(flows, labels, voters, near=True)
+    table = {port: (prior.log_evidence[row], prior.summary[row]) for port in (4433, 4443, 4438, 4460, 4500)
+             for row in [int(prior.row[port])]}
+    assert table[4433][1][3] == 0 and table[4438][1][3] == table[4460][1][3] == 1
+    assert [table[port][0].argmax() for port in (4438, 4460)] == [labels.index("TLS")] * 2
+    assert table[4433][0].max() > table[4438][0].max() > table[4460][0].max() > 0
+    assert not table[4500][1].any()
+    assert not prior.row[65536 + 4438]  # TCP's ports are not UDP's
+    # Its own repository aside, 4443 has what is near; 4433 what other repositories have there.
+    evidence, summary = prior.without_own(flows)
+    at = {port: int(np.flatnonzero((flows.packets[:, 0, DST_PORT] == port) & (flows.service == "TLS"))[0]) for port in (4433, 4443)}
+    assert summary[at[4433], 3] == 0 and summary[at[4443], 3] == 1
+    assert evidence[at[4443]].argmax() == labels.index("TLS") and summary[at[4443], 0] < table[4438][1][0] + 0.1
+    without = Prior(flows, labels, voters)
+    assert not without.row[4438] and not without.without_own(flows)[1][at[4443]].any()
+
+    network = residual.ResidualPrior(len(labels), len(prior.summary) - 1)
+    network.ports.fit(prior)
+    known = flows.packets[at[4433] :][:1].copy()
+    known[known[:, :, DIRECTION] == 0, SRC_PORT] = known[known[:, :, DIRECTION] == 1, DST_PORT] = 61001  # nobody's
+    asked, known = torch.as_tensor(np.where(known == 4433, 4438, known)), torch.as_tensor(known)
+    with torch.no_grad():
+        said = network.eval().say(asked)
+        near, of_known = (network.ports.near(each)[1] for each in (asked, known))
+    assert (said.cell // len(residual.TEMPERATURE_PACKETS) == residual.PORT_STATES.index("near")).all()
+    assert (said.evidence == 0).all() and near[0, 3] == 1 and not of_known.any()
 
 
 def test_every_prefix_has_an_answer_and_a_temperature(trained):
@@ -219,7 +254,7 @@ def test_a_bundle_of_it_keeps_the_contract(tmp_path, services, monkeypatch):
 
     import onnxruntime
 
-    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9, "generated": 0.2, "members": 2}
+    quick = {"epochs": 1, "draws": 640, "batch": 64, "average": 0.9, "generated": 0.2, "members": 2, "near": True}
     for name in (folds.DEFAULT, folds.SHIPPED):
         monkeypatch.setitem(folds.VARIANTS, name, quick)
     corpus = runs.Corpus.of(make_flows(480, seed=4, repositories=60), services)
