@@ -111,6 +111,11 @@ class Fold:
         self.port_labels = {level: table(self.held_out) for level, table in tables.items()}
         self.port_confidence = tables["protocol"].confidence(self.held_out)
 
+    def known(self, catalogue, level):
+        """Which of the held-out flows have a label that the networks know."""
+        names = evaluate.vocabularies(self.labels, catalogue)[level]
+        return np.isin(evaluate.truth(self.held_out, level).astype(str), sorted(names))
+
     def asked(self):
         """The held-out flows as they are, without ports, on a random server port, and cut short."""
         packets = self.held_out.packets
@@ -200,12 +205,11 @@ def figures(said, folds, catalogue):
     rows = []
     for place, fold in enumerate(folds):
         flows, row = fold.held_out, {"fold": fold.name, "flows": len(fold.held_out)}
-        vocabularies = evaluate.vocabularies(fold.labels, catalogue)
         for name, of_fold in said.items():
             one = of_fold[place]
             found = {}
             for level in evaluate.LEVELS if name == "all" else ("protocol",):
-                known = np.isin(evaluate.truth(flows, level).astype(str), sorted(vocabularies[level]))
+                known = fold.known(catalogue, level)
                 on_known = evaluate.evaluate(flows[known], subset(one, known), fold.labels, catalogue, level,
                                              fold.port_labels[level][known])
                 found[level] = {key: on_known[key] for key in ("known_flows", "accuracy", "macro_f1", "off_port_flows",
@@ -226,8 +230,7 @@ def pooled(said, folds, catalogue, name="all", level="protocol"):
     """Truth, answer, repository, off-port and confidence of all folds' known flows, for intervals over repositories."""
     parts = []
     for place, fold in enumerate(folds):
-        wanted = evaluate.truth(fold.held_out, level)
-        known = np.isin(wanted.astype(str), sorted(evaluate.vocabularies(fold.labels, catalogue)[level]))
+        wanted, known = evaluate.truth(fold.held_out, level), fold.known(catalogue, level)
         parts.append((wanted[known], said[name][place].level(level)[known], fold.held_out.repo[known],
                       (fold.port_labels[level] != wanted)[known], said[name][place].confidence[known]))
     return [np.concatenate(columns) for columns in zip(*parts)]

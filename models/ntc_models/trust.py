@@ -258,12 +258,7 @@ def confusions(wanted, guess, repos, off_port):
 
 def class_table(said, parts, catalogue):
     wanted, guess, *_ = folds.pooled(said, parts, catalogue, level="class")
-    named = []
-    for part in parts:
-        known = evaluate.vocabularies(part.labels, catalogue)
-        of_class, of_protocol = (np.isin(evaluate.truth(part.held_out, level).astype(str), sorted(known[level]))
-                                 for level in ("class", "protocol"))
-        named.append(of_protocol[of_class])
+    named = [part.known(catalogue, "protocol")[part.known(catalogue, "class")] for part in parts]
     named, right = np.concatenate(named), wanted == guess
 
     def share(chosen):
