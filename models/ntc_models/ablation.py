@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import baselines, calibrate, evaluate, folds, learn, runs, study
-from .ports import PortEvidence, Prior
+from .ports import CalledPorts, Prior
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 PRIOR_SHARE = 1.0  # of the log evidence from which LightGBM starts; 0.5 was worse
@@ -113,7 +113,7 @@ def lightgbm_prior(fold, catalogue):
     """Boosting that begins at the log evidence of the ports, each flow's without its own repository."""
     import lightgbm
 
-    voters = PortEvidence(fold.seen)
+    voters = CalledPorts(fold.seen)
     prior = Prior(fold.seen, fold.labels, voters)
     index = {label: place for place, label in enumerate(fold.labels)}
     known = np.isin(fold.seen.service.astype(str), fold.labels)

@@ -35,8 +35,8 @@ SHORT = {**WIDE, "epochs": 15}
 VARIANTS = {
     "recipe": {**FREQUENT, **LONG, **TWO, "near": True},
     "rare services too": {**LONG, **TWO, "near": True},
-    "small": {**FREQUENT, **LONG, "shape": "small"},
-    "small, rare services too": {**LONG, "shape": "small"},
+    "small": {**FREQUENT, **LONG, "near": True, "shape": "small"},
+    "small, rare services too": {**LONG, "near": True, "shape": "small"},
     # To be compared with those beside it.
     "two networks, nothing near": {**FREQUENT, **LONG, **TWO},
     "one network, nothing near": {**FREQUENT, **LONG},

@@ -16,7 +16,7 @@ from torch import nn
 from . import augment, evaluate, residual, train
 from . import catalogue as catalogue_of
 from .data import DST_PORT, GAP, PAYLOAD, SRC_PORT, WINDOW
-from .ports import PortEvidence, Prior
+from .ports import CalledPorts, Prior
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ def learn(flows, labels, catalogue, *, recipe, seed, more=None, teachers=(), dev
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    voters = PortEvidence(flows)
+    voters = CalledPorts(flows)
     truth = Truth(flows, labels, catalogue)
     flows = with_unnamed(flows, labels, catalogue)
     prior = Prior(flows, labels, voters, recipe.near)

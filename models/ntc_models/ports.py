@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from .catalogue import MODELS
-from .data import DST_PORT, SRC_PORT, group_of
+from .data import DIRECTION, DST_PORT, PAYLOAD, SRC_PORT, WINDOW, group_of
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 SYSTEM_PORTS = 1024  # below it a port counts half a repository more: only a server's owner may bind it
@@ -31,26 +31,59 @@ class PortEvidence:
 
     def __init__(self, flows):
         users = defaultdict(set)
-        for proto, src, dst, repo in zip(flows.proto, *first_ports(flows), flows.repo):
-            users[proto, src].add(repo)
-            users[proto, dst].add(repo)
+        for port in self.voted(flows):
+            for proto, number, repo in zip(flows.proto, port, flows.repo):
+                users[proto, number].add(repo)
         self.votes = {6: np.zeros(PORTS), 17: np.zeros(PORTS)}
         for (proto, port), repos in users.items():
             self.votes[proto][port] = len(repos)
         for votes in self.votes.values():
             votes[:SYSTEM_PORTS] += 0.5
 
+    @staticmethod
+    def voted(flows):
+        return first_ports(flows)
+
     def server_is_dst(self, flows):
         """Whether the first packet's destination is the server: the end with more votes, on a tie the smaller port."""
-        src, dst = first_ports(flows)
-        tcp = flows.proto == 6
-        src_votes = np.where(tcp, self.votes[6][src], self.votes[17][src])
-        dst_votes = np.where(tcp, self.votes[6][dst], self.votes[17][dst])
-        return (dst_votes > src_votes) | ((dst_votes == src_votes) & (dst <= src))
+        return more_votes(flows.packets, *self.votes_of(flows))
+
+    def votes_of(self, flows):
+        """Of the first packet's source and destination."""
+        return [np.where(flows.proto == 6, self.votes[6][port], self.votes[17][port]) for port in first_ports(flows)]
 
     def server_port(self, flows):
         src, dst = first_ports(flows)
         return np.where(self.server_is_dst(flows), dst, src)
+
+
+class CalledPorts(PortEvidence):
+    """How many repositories have each (protocol, port) called: a client's throw-away port seldom is."""
+
+    @staticmethod
+    def voted(flows):
+        return first_ports(flows)[1:]
+
+    def server_is_dst(self, flows):
+        return called(flows.packets, *self.votes_of(flows))
+
+
+def more_votes(packets, src_votes, dst_votes):
+    src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
+    return (dst_votes > src_votes) | ((dst_votes == src_votes) & (dst <= src))
+
+
+def called(packets, src_votes, dst_votes):
+    """Whether the first packet's destination is the server: after a handshake from no system port, or by votes. Raw packets
+    and votes are NumPy's or PyTorch's.
+
+    Without flags, TCP's handshake (RFC 9293, section 3.5) is no payload forth, none back, and forth again. A capture that
+    missed the first of these goes on with the caller's request, which then is back again.
+    """
+    first, second, third = packets[:, 0], packets[:, 1], packets[:, 2]
+    handshake = ((first[:, PAYLOAD] == 0) & (second[:, PAYLOAD] == 0) & (first[:, WINDOW] > 0) & (second[:, WINDOW] > 0)
+                 & (second[:, DIRECTION] == 1) & (third[:, DIRECTION] == 0))
+    return (handshake & (first[:, SRC_PORT] > SYSTEM_PORTS - 1)) | more_votes(packets, src_votes, dst_votes)
 
 
 def first_ports(flows):

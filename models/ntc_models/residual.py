@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from .data import DIRECTION, DST_PORT, GAP, PAYLOAD, SEQUENCE_LENGTH, SRC_PORT, WINDOW
-from .ports import PORTS
+from .ports import PORTS, called
 
 # -- knobs -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
@@ -209,8 +209,7 @@ class Ports(nn.Module):
         src, dst = packets[:, 0, SRC_PORT], packets[:, 0, DST_PORT]
         offset = PORTS * (1 - (packets[:, :, WINDOW].amax(1) > 0).to(packets.dtype))
         at_src, at_dst = ((port.clamp(0, PORTS - 1) + offset).long() for port in (src, dst))
-        src_votes, dst_votes = self.votes[at_src], self.votes[at_dst]
-        server_is_dst = (dst_votes > src_votes) | ((dst_votes == src_votes) & (dst <= src))
+        server_is_dst = called(packets, self.votes[at_src], self.votes[at_dst])
         row = torch.where(server_is_dst, self.row[at_dst], self.row[at_src]).long()
         return self.evidence[row], self.summary[row], server_is_dst
 

@@ -1,6 +1,7 @@
 import numpy as np
 
-from ntc_models.ports import PortEvidence, PortTable, input_scale, table_csv, tables
+from ntc_models.data import DIRECTION, PAYLOAD
+from ntc_models.ports import CalledPorts, PortEvidence, PortTable, input_scale, table_csv, tables
 
 
 def test_the_server_is_the_end_that_more_repositories_use(flows):
@@ -14,6 +15,45 @@ def test_the_server_is_found_when_the_capture_began_with_a_reply(flows):
     late = flows[np.arange(8)]
     late.packets[:, :, [0, 1]] = late.packets[:, :, [1, 0]]
     assert not evidence.server_is_dst(late).any()
+
+
+def test_a_port_that_was_never_called_has_no_vote(flows):
+    assert (np.flatnonzero(CalledPorts(flows).votes[6] >= 1) == [80, 443]).all()
+    assert (PortEvidence(flows).votes[6] >= 1).sum() > 20
+
+
+def calls(flows, src, dst):
+    """Handshakes of TCP, from port `src` to `dst`, and a request."""
+    tcp = flows[np.flatnonzero((flows.proto == 6) & (flows.length >= 4))[:8]]
+    tcp.packets[:, 3, DIRECTION] = 0
+    back = tcp.packets[:, :, DIRECTION] == 1
+    there = tcp.packets.any(2)
+    tcp.packets[:, :, 0] = np.where(back, dst, src) * there
+    tcp.packets[:, :, 1] = np.where(back, src, dst) * there
+    tcp.packets[:, :3, PAYLOAD] = 0
+    return tcp
+
+
+def without_first(flows):
+    """As a capture has them that began with the second packet."""
+    later = flows[np.arange(len(flows))]
+    later.packets[:, :-1], later.packets[:, -1] = flows.packets[:, 1:], 0
+    there = later.packets.any(2)
+    later.packets[:, :, DIRECTION] = np.where(there, 1 - later.packets[:, :, DIRECTION], 0)
+    return later
+
+
+def test_a_handshake_tells_who_was_called_whatever_is_known_of_the_ports(flows):
+    voters = CalledPorts(flows)
+    voters.votes[6][50_000] = 3  # somebody served there once
+    assert set(voters.server_port(calls(flows, 50_000, 60_123))) == {60_123}
+    assert set(PortEvidence.server_port(voters, calls(flows, 60_123, 50_000))) == {50_000}
+    # Whatever came first: from 443 nobody calls, and what goes on back again had begun before.
+    assert set(voters.server_port(calls(flows, 443, 60_123))) == {443}
+    assert set(voters.server_port(without_first(calls(flows, 60_123, 50_000)))) == {50_000}
+    silent = calls(flows, 60_000, 50_123)
+    silent.packets[:, 1:] = 0
+    assert set(voters.server_port(silent)) == {50_123}  # the smaller of two that nobody knows
 
 
 def test_the_table_says_what_most_repositories_say(flows):

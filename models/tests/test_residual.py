@@ -8,7 +8,7 @@ import torch
 from conftest import make_flows
 from ntc_models import architectures, augment, bundle, calibrate, data, export, folds, learn, residual, runs
 from ntc_models.data import DIRECTION, DST_PORT, GAP, PAYLOAD, SRC_PORT, WINDOW
-from ntc_models.ports import PortEvidence, Prior
+from ntc_models.ports import CalledPorts, Prior
 
 SHAPE = residual.SHAPES["full"]
 QUICK = replace(learn.Recipe(), epochs=2, draws=960, batch=64, average=0.9)
@@ -102,8 +102,8 @@ def test_no_port_is_learnt_by_heart(trained):
     packets = flows.packets[flows.service == "TLS"][:8].copy()
     moved = packets.copy()
     for column in (SRC_PORT, DST_PORT):
-        moved[:, :, column] = np.where(moved[:, :, column] == 443, 41234, moved[:, :, column])
-    again = np.where(moved == 41234, 45678, moved)
+        moved[:, :, column] = np.where(moved[:, :, column] == 443, 21234, moved[:, :, column])
+    again = np.where(moved == 21234, 25678, moved)
     with torch.no_grad():
         first, second = (network.say(torch.as_tensor(value)) for value in (moved, again))
     assert (first.evidence == 0).all() and torch.allclose(first.logits, second.logits, atol=1e-5)
@@ -116,7 +116,7 @@ def test_a_flows_own_repository_is_left_out_of_its_prior():
     odd = data.Flows(**{**alone.__dict__, "packets": np.where(alone.packets == 443, 8443, alone.packets)})
     both = data.Flows(*(np.concatenate([getattr(flows, name), getattr(odd, name)]) for name in flows.__dict__))
     labels = data.vocabulary(both)
-    prior = Prior(both, labels, PortEvidence(both))
+    prior = Prior(both, labels, CalledPorts(both))
     evidence, summary = prior.without_own(both)
     tls = (odd.service == "TLS").argmax() + len(flows)
     assert (evidence[tls] == 0).all() and (summary[tls] == 0).all()  # only its own repository knows the port
@@ -133,7 +133,7 @@ def test_ports_near_speak_for_one_that_nobody_was_seen_on():
     alone = (flows.repo == "someone/captures-3")[:, None, None] & (packets == 4433)
     flows = data.Flows(**{**flows.__dict__, "packets": np.where(alone, 4443, packets)})
     labels = data.vocabulary(flows)
-    voters = PortEvidence(flows)
+    voters = CalledPorts(flows)
     prior = Prior(flows, labels, voters, near=True)
     table = {port: (prior.log_evidence[row], prior.summary[row]) for port in (4433, 4443, 4438, 4460, 4500)
              for row in [int(prior.row[port])]}
@@ -160,6 +160,22 @@ def test_ports_near_speak_for_one_that_nobody_was_seen_on():
         near, of_known = (network.ports.near(each)[1] for each in (asked, known))
     assert (said.cell // len(residual.TEMPERATURE_PACKETS) == residual.PORT_STATES.index("near")).all()
     assert (said.evidence == 0).all() and near[0, 3] == 1 and not of_known.any()
+
+
+def test_the_graph_and_the_tables_agree_on_which_end_serves():
+    flows = make_flows(480)
+    flows.packets[::3, :2, PAYLOAD] = 0  # a handshake, of TCP
+    flows.packets[::4, 1:, DIRECTION] = 1 - flows.packets[::4, 1:, DIRECTION]
+    flows.packets[::5] = np.where(flows.packets[::5] == 443, 4433, flows.packets[::5])
+    swapped = flows.packets[1::2]
+    swapped[:, :, [SRC_PORT, DST_PORT]] = swapped[:, :, [DST_PORT, SRC_PORT]]
+    flows.packets[1::2] = swapped
+    prior = Prior(flows, data.vocabulary(flows), CalledPorts(flows))
+    network = residual.ResidualPrior(len(data.vocabulary(flows)), len(prior.summary) - 1)
+    network.ports.fit(prior)
+    serves = prior.voters.server_is_dst(flows)
+    assert 0 < serves.sum() < len(serves)
+    assert network.ports(torch.as_tensor(flows.packets))[2].numpy().tolist() == serves.tolist()
 
 
 def test_every_prefix_has_an_answer_and_a_temperature(trained):
