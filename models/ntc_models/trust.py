@@ -151,7 +151,8 @@ def write(corpus, workshop):
              "## By fold", fold_table(said, parts, catalogue),
              "## What each idea brings",
              "Means of the folds, one seed. The recipe is the mean of two networks, and goes by what is near a port. The rows of 60 "
-             "epochs and fewer, and of shares of the repositories, are one wider network each, to be compared with each other.",
+             "epochs and fewer, and of shares of the repositories, are one wider network each, to be compared with each other. In "
+             "these and in `one wider network` clients' ports still had a voice in which end serves.",
              ablation_table(found), *beside_baselines(found), *learning_curve(found),
              *of_seeds(found)]
     path = FOLDER / "figures.md"
